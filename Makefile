@@ -1,0 +1,57 @@
+# Everything runs in .venv, which the first target that needs it makes. Another interpreter: make setup PYTHON=python3.12
+PYTHON ?= python3
+PY := .venv/bin/python
+EXTRAS := plot,postgresql,dev
+
+.PHONY: help setup tune test test-all bench tutorials lint clean
+
+help:
+	@echo "make setup      build .venv with the tested versions (every target below does it when needed)"
+	@echo "make tune       tune the training of a small language model, within four minutes"
+	@echo "make test       ruff, mypy and every test that is not slow"
+	@echo "make test-all   the same with the slow tests"
+	@echo "make lint       ruff and mypy alone"
+	@echo "make bench      side-by-side comparisons, one table each"
+	@echo "make tutorials  execute the notebooks at full size into build/tutorials"
+	@echo "make clean      remove caches and build output; .venv stays"
+
+setup: .venv/.stamp
+
+# torch goes in on its own and first: what follows finds the pinned build in place and pulls no other.
+.venv/.stamp: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	    echo "priorwise needs Python 3.11 or newer, and \`$(PYTHON)\` is $$($(PYTHON) --version 2>&1 || true)."; \
+	    echo "Name another one: make setup PYTHON=/path/to/python3.12"; exit 1; }
+	@$(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv || { \
+	    echo "\`$(PYTHON) -m venv\` failed. Debian and Ubuntu ship it apart: apt-get install python3-venv"; exit 1; }
+	$(PY) -m pip install -c constraints.txt torch
+	$(PY) -m pip install -c constraints.txt -e '.[$(EXTRAS)]'
+	@touch $@
+
+tune: setup
+	$(PY) tutorials/language_model/tune.py
+
+lint: setup
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	@echo "mypy reads torch the first time: about a minute without output"
+	$(PY) -m mypy
+
+test: lint
+	$(PY) -m pytest -m "not slow" --durations=10
+
+test-all: lint
+	$(PY) -m pytest -v --durations=20
+
+bench: setup
+	@set -e; for file in benchmarks/[!_]*.py; do echo "== $$file"; $(PY) -u "$$file"; done
+
+tutorials: setup
+	@mkdir -p build/tutorials
+	@set -e; for file in tutorials/*.ipynb; do \
+	    [ -e "$$file" ] || { echo "no notebooks in tutorials/"; break; }; \
+	    echo "== $$file"; .venv/bin/jupyter execute --timeout=1800 --output="$(CURDIR)/build/tutorials/$$(basename "$$file")" "$$file"; done
+
+clean:
+	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find bayesopt gp inference tests tutorials benchmarks -name __pycache__ -type d -exec rm -rf {} + 2>/dev/null || true

@@ -1,0 +1,101 @@
+"""Bayesian optimization for people who pay for every evaluation: declare a space, ask, evaluate, tell."""
+
+import importlib
+import importlib.util
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bayesopt import acquisition, errors, plot, strategies
+    from bayesopt.problem.budget import Budget, Spending
+    from bayesopt.problem.outcomes import AtLeast, AtMost
+    from bayesopt.problem.parameters import Choice, Float, Int, Simplex
+    from bayesopt.problem.priors import OptimumPrior
+    from bayesopt.problem.constraints import LinearConstraint
+    from bayesopt.problem.space import Space
+    from bayesopt.record.trial import Trial
+    from bayesopt.study import Study, Verdict
+
+_HOME = {
+    "AtLeast": "problem.outcomes",
+    "AtMost": "problem.outcomes",
+    "Budget": "problem.budget",
+    "Choice": "problem.parameters",
+    "Float": "problem.parameters",
+    "Int": "problem.parameters",
+    "LinearConstraint": "problem.constraints",
+    "OptimumPrior": "problem.priors",
+    "Simplex": "problem.parameters",
+    "Space": "problem.space",
+    "Spending": "problem.budget",
+    "Study": "study",
+    "Trial": "record.trial",
+    "Verdict": "study",
+}
+"""Where each public name lives; it is imported when it is first used, so that importing the package costs nothing."""
+
+_ROOMS = ("acquisition", "errors", "plot", "strategies")
+
+__all__ = [
+    "AtLeast",
+    "AtMost",
+    "Budget",
+    "Choice",
+    "Float",
+    "Int",
+    "LinearConstraint",
+    "OptimumPrior",
+    "Simplex",
+    "Space",
+    "Spending",
+    "Study",
+    "Trial",
+    "Verdict",
+    "acquisition",
+    "errors",
+    "plot",
+    "strategies",
+]
+
+
+def _refuse_foreign_packages() -> None:
+    """Stop where `gp` or `inference` is another distribution's: read, not imported, since ours load torch.
+
+    Raises:
+        ImportError: If one of the two is not ours.
+    """
+    for name in ("gp", "inference"):
+        spec = importlib.util.find_spec(name)
+        found = spec.origin if spec is not None else None
+        if found is None or "__priorwise__" not in Path(found).read_text("utf-8"):
+            raise ImportError(
+                f"bayesopt needs the package `{name}` of the distribution priorwise, but Python finds "
+                f"{found or 'none'} under that name. Uninstall the distribution that brings the other `{name}` and "
+                "install priorwise again, or keep the two in separate environments."
+            )
+
+
+_refuse_foreign_packages()
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name on first use (PEP 562).
+
+    Returns:
+        The class or the subpackage.
+
+    Raises:
+        AttributeError: If there is no such name.
+    """
+    if name in _ROOMS:
+        return importlib.import_module(f"bayesopt.{name}")
+    if name in _HOME:
+        value = getattr(importlib.import_module(f"bayesopt.{_HOME[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'bayesopt' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)

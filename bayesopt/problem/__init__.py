@@ -1,0 +1,1 @@
+"""What a user declares: the space, the outcomes, beliefs and the budget."""

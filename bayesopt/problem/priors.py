@@ -1,0 +1,211 @@
+"""What the user believes before the first trial.
+
+Alphabet. u: a configuration in the unit cube. A density here is taken with respect to the uniform one on the cube,
+so that 0 is the log density of knowing nothing.
+"""
+
+import math
+import numbers
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from bayesopt.problem.parameters import Choice, Float, Int, Simplex
+from bayesopt.problem.space import Space
+from numpy.typing import NDArray
+
+from bayesopt.errors import InvalidParamsError, InvalidPriorError
+
+FloatArray = NDArray[np.float64]
+
+_SHARE_FLOOR = 1e-9
+"""Shares below this are read as this in a log density: a share of exactly 0 must not rule a mixture out."""
+
+
+@dataclass(frozen=True)
+class OptimumPrior:
+    """Where the user believes the optimum to be, parameter by parameter; the others stay open.
+
+    A belief is given in the parameter's own units:
+
+    - `Float` and `Int`: `(centre, spread)`. The spread is a standard deviation; on a logarithmic parameter it is a
+      factor, so that `(3e-4, 3.0)` means "3e-4, give or take a factor of 3".
+    - `Choice`: a dict from option to a positive weight; options left out share the smallest weight given.
+    - `Simplex`: `(shares, concentration)`, a Dirichlet whose mode is at the shares; 0 knows nothing, and the larger
+      the concentration the surer.
+
+    Example:
+        >>> OptimumPrior({"lr": (3e-4, 3.0)}).beliefs["lr"]
+        (0.0003, 3.0)
+    """
+
+    beliefs: Mapping[str, Any]
+    """Parameter name to belief."""
+
+    def __post_init__(self) -> None:
+        """Refuse an empty belief.
+
+        Raises:
+            InvalidPriorError: If the beliefs are no mapping, or empty.
+        """
+        if not isinstance(self.beliefs, Mapping) or not self.beliefs:
+            raise InvalidPriorError(
+                f"OptimumPrior: expected a non-empty dict from parameter name to belief, got {self.beliefs!r}."
+            )
+
+    def on(self, space: Space) -> "PriorOnCube":
+        """The belief as a log density on the unit cube of a space.
+
+        Args:
+            space: The space whose parameters the belief speaks of.
+
+        Returns:
+            The same belief, ready to be evaluated.
+
+        Raises:
+            InvalidPriorError: If a name is unknown, or a belief does not fit its parameter.
+        """
+        unknown = [name for name in self.beliefs if name not in space.names]
+        if unknown:
+            raise InvalidPriorError(
+                f"OptimumPrior: unknown parameter {unknown[0]!r}; the space has {list(space.names)}."
+            )
+        terms = tuple(_term(name, self.beliefs[name], space) for name in space.names if name in self.beliefs)
+        return PriorOnCube(space, terms)
+
+
+class _Normal:
+    """A normal belief on one column of the cube."""
+
+    def __init__(self, column: int, centre: float, sd: float) -> None:
+        self.columns, self.centre, self.sd = slice(column, column + 1), centre, sd
+
+    def value_and_gradient(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        z = (u - self.centre) / self.sd
+        return -0.5 * (z * z)[:, 0], -z / self.sd
+
+    def mode(self) -> FloatArray:
+        return np.array([self.centre])
+
+
+class _Masses:
+    """A weight for each option of a Choice: constant within an option's bin, so its gradient is zero."""
+
+    def __init__(self, column: int, weights: Sequence[float]) -> None:
+        self.columns = slice(column, column + 1)
+        self.log_mass = np.log(np.asarray(weights) / np.sum(weights) * len(weights))
+
+    def value_and_gradient(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        k = len(self.log_mass)
+        option = np.clip((u[:, 0] * k).astype(np.intp), 0, k - 1)
+        return self.log_mass[option], np.zeros_like(u)
+
+    def mode(self) -> FloatArray:
+        return np.array([(float(np.argmax(self.log_mass)) + 0.5) / len(self.log_mass)])
+
+
+class _Dirichlet:
+    """A Dirichlet belief on shares, relative to the uniform density on the simplex."""
+
+    def __init__(self, columns: slice, simplex: Simplex, shares: FloatArray, mode: FloatArray, strength: float) -> None:
+        self.columns, self._simplex, self._mode = columns, simplex, mode
+        self._powers = strength * shares
+
+    def value_and_gradient(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        shares = np.maximum(self._simplex.shares(u), _SHARE_FLOOR)
+        slopes = (self._powers / shares)[:, :, None] * self._simplex.shares_jacobian(u)
+        return np.log(shares) @ self._powers, slopes.sum(axis=1)
+
+    def mode(self) -> FloatArray:
+        return self._mode
+
+
+_Term = _Normal | _Masses | _Dirichlet
+
+
+@dataclass(frozen=True)
+class PriorOnCube:
+    """A belief about the optimum as a log density on the unit cube."""
+
+    space: Space
+    """The space that the belief speaks of."""
+    terms: tuple[_Term, ...]
+    """One independent factor a parameter."""
+
+    def log_density(self, u: FloatArray) -> FloatArray:
+        """Log density, up to a constant, at `n x d` points of the cube; shape `n`."""
+        return self.value_and_gradient(u)[0]
+
+    def value_and_gradient(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Log density, shape `n`, and its gradient, shape `n x d`, at `n x d` points of the cube."""
+        value, gradient = np.zeros(len(u)), np.zeros_like(u)
+        for term in self.terms:
+            term_value, term_gradient = term.value_and_gradient(u[:, term.columns])
+            value += term_value
+            gradient[:, term.columns] += term_gradient
+        return value, gradient
+
+    def mode(self) -> FloatArray:
+        """The most believed point, shape `d`; open parameters sit at the middle of their range."""
+        point = np.full(self.space.dim, 0.5)
+        for term in self.terms:
+            point[term.columns] = term.mode()
+        snapped: FloatArray = self.space.snap(point[None])[0]
+        return snapped
+
+
+def _term(name: str, belief: Any, space: Space) -> _Term:
+    parameter = space[name]
+    columns = [i for i, column in enumerate(space.columns) if column.parameter == name]
+    if isinstance(parameter, Choice):
+        return _masses(name, belief, parameter, columns[0])
+    try:
+        centre, spread = belief
+    except (TypeError, ValueError):
+        raise InvalidPriorError(
+            f"OptimumPrior: {name!r}: expected (centre, spread) for a {type(parameter).__name__}, got {belief!r}."
+        ) from None
+    if isinstance(spread, bool) or not isinstance(spread, numbers.Real) or not math.isfinite(spread):
+        raise InvalidPriorError(f"OptimumPrior: {name!r}: the spread must be a finite number, got {spread!r}.")
+    try:
+        value = parameter.validate(name, centre)
+        point = np.asarray(parameter.encode(value), dtype=np.float64).reshape(-1)
+    except InvalidParamsError as error:
+        raise InvalidPriorError(f"OptimumPrior: the centre does not lie in the space: {error}") from None
+    if isinstance(parameter, Simplex):
+        if spread < 0:
+            raise InvalidPriorError(f"OptimumPrior: {name!r}: the concentration must be >= 0, got {spread!r}.")
+        shares = np.array([value[key] for key in parameter.names])
+        return _Dirichlet(slice(columns[0], columns[-1] + 1), parameter, shares, point, float(spread))
+    return _Normal(columns[0], float(point[0]), _unit_sd(name, parameter, float(spread)))
+
+
+def _masses(name: str, belief: Any, parameter: Choice, column: int) -> _Masses:
+    if not isinstance(belief, Mapping) or not belief:
+        raise InvalidPriorError(f"OptimumPrior: {name!r}: expected a dict from option to weight, got {belief!r}.")
+    unknown = [option for option in belief if option not in parameter.options]
+    if unknown:
+        raise InvalidPriorError(
+            f"OptimumPrior: {name!r} has no option {unknown[0]!r}; the options are {list(parameter.options)}."
+        )
+    for option, weight in belief.items():
+        if isinstance(weight, bool) or not isinstance(weight, numbers.Real) or not 0 < weight < math.inf:
+            raise InvalidPriorError(
+                f"OptimumPrior: {name!r}: the weight of {option!r} must be positive and finite, got {weight!r}."
+            )
+    least = min(belief.values())
+    return _Masses(column, [float(belief.get(option, least)) for option in parameter.options])
+
+
+def _unit_sd(name: str, parameter: Float | Int, spread: float) -> float:
+    if parameter.log:
+        if spread <= 1:
+            raise InvalidPriorError(
+                f"OptimumPrior: {name!r} is logarithmic, so its spread is a factor above 1 "
+                f"(3.0 means 'give or take a factor of 3'), got {spread!r}."
+            )
+        return math.log(spread) / math.log(parameter.high / parameter.low)
+    if spread <= 0:
+        raise InvalidPriorError(f"OptimumPrior: {name!r}: the spread must be positive, got {spread!r}.")
+    return spread / (parameter.high - parameter.low)

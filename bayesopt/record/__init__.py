@@ -1,0 +1,1 @@
+"""What has happened: trials, the arrays that strategies see, and the places where they are kept."""

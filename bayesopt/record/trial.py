@@ -1,0 +1,105 @@
+"""One configuration and what became of it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+State = Literal["queued", "pending", "complete", "failed"]
+Source = Literal["asked", "enqueued", "external"]
+
+
+class CurveMonitor(Protocol):
+    """Takes a trial's learning curve and says whether going on is worth it; a study is one."""
+
+    def _report(self, trial_id: int, step: float, value: Any) -> None: ...
+
+    def _should_stop(self, trial_id: int) -> bool: ...
+
+
+@dataclass(frozen=True, eq=False)
+class Trial(Mapping[str, Any]):
+    """A configuration, its state and its outcomes; also a read-only mapping of its parameters.
+
+    A trial is a snapshot: `Study.tell` returns the next one. `trial["lr"]` is `trial.params["lr"]`, and
+    `f(**trial)` passes every parameter by name. Two snapshots are equal when everything in them is.
+    """
+
+    id: int
+    """Number within its study, from 0, never used twice."""
+    params: dict[str, Any]
+    """The configuration, as plain Python values."""
+    state: State = "pending"
+    """`queued` (enqueued, not asked for yet), `pending`, `complete` or `failed`."""
+    values: dict[str, float | None] = field(default_factory=dict)
+    """Outcomes told, by name; None where a constrained outcome could not be measured."""
+    sd: dict[str, float] = field(default_factory=dict)
+    """Known standard deviations of the outcomes' noise, by name, in the outcomes' units."""
+    cost: float | None = None
+    """What it cost, in the user's unit."""
+    reason: str | None = None
+    """Why it failed."""
+    source: Source = "asked"
+    """Whether a strategy proposed it, the user enqueued it, or it was evaluated elsewhere."""
+    lost: bool = False
+    """True when it failed because nobody evaluates it any more: its outcome can still be told."""
+    created_at: float | None = None
+    """When it was proposed, enqueued or told from elsewhere, in seconds since 1970."""
+    asked_at: float | None = None
+    """When it was handed out, in seconds since 1970."""
+    told_at: float | None = None
+    """When its outcome or failure was recorded, in seconds since 1970."""
+    owner: str | None = None
+    """Which process asked for it: `host:pid:token`; the token tells it from a later process with the same number."""
+    _study: CurveMonitor | None = field(default=None, repr=False)
+
+    def report(self, step: float, value: Any) -> None:
+        """Record one point of the learning curve of the objective.
+
+        Args:
+            step: How far the run is: epochs, tokens, iterations; not negative. Reported twice, it keeps the last value.
+            value: The objective at that step, in its own units.
+        """
+        self._monitor._report(self.id, step, value)
+
+    def should_stop(self) -> bool:
+        """Whether the curve reported so far says that the run is not worth finishing.
+
+        Returns:
+            True to stop; tell the trial's last value then.
+        """
+        return self._monitor._should_stop(self.id)
+
+    @property
+    def _monitor(self) -> CurveMonitor:
+        if self._study is None:
+            raise RuntimeError(f"trial {self.id} does not belong to an open study; take it from Study.ask or .trials.")
+        return self._study
+
+    def __getitem__(self, name: str) -> Any:
+        """The value of one parameter."""
+        return self.params[name]
+
+    def __iter__(self) -> Iterator[str]:
+        """The names of the parameters."""
+        return iter(self.params)
+
+    def __len__(self) -> int:
+        """The number of (active) parameters."""
+        return len(self.params)
+
+    def __eq__(self, other: object) -> bool:
+        """Whether both are the same snapshot of the same trial."""
+        if not isinstance(other, Trial):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in _COMPARED)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is copied and pickled: everything but the open study, which stays in its process."""
+        return self.__dict__ | {"_study": None}
+
+    def __hash__(self) -> int:
+        """Hash of the id."""
+        return hash(self.id)
+
+
+_COMPARED = tuple(name for name in Trial.__dataclass_fields__ if not name.startswith("_"))

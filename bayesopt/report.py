@@ -1,0 +1,59 @@
+"""A study in plain text."""
+
+from typing import TYPE_CHECKING, Any
+
+from bayesopt.record.trial import Trial
+
+if TYPE_CHECKING:
+    from bayesopt.study import Study
+
+_FAILURES_SHOWN = 3
+"""How many of the latest failures are named."""
+
+
+def report(study: "Study") -> str:
+    """The account of a study: objective, budget, verdict, best, failures; see `Study.report`."""
+    objective = study.outcomes.objective
+    trials = study.trials
+    goal = f"{objective.direction} {objective.name}"
+    if study.outcomes.constraints:
+        goal += " subject to " + ", ".join(f"{c.name} {c.symbol} {c.bound:g}" for c in study.outcomes.constraints)
+    lines = [f"Study {study.name!r}: {goal}", f"Spent: {study.budget}", f"State: {study.why_stopped or 'going on'}"]
+    verdict = study.verdict
+    lines.append(f"Verdict: {verdict} ({verdict.evidence})")
+    lines += _best_lines(study)
+    failed = [trial for trial in trials if trial.state == "failed"]
+    if failed:
+        lines.append(f"Failed: {len(failed)} of {len(trials)} trials")
+        lines += [f"  trial {trial.id}: {_shortened(trial.reason)}" for trial in failed[-_FAILURES_SHOWN:]]
+    return "\n".join(lines)
+
+
+def _best_lines(study: "Study") -> list[str]:
+    best, observed = study.best, study.best_observed
+    if best is None or observed is None:
+        return ["Best: none yet"]
+    lines = [f"Best: trial {best.id}, {outcomes_text(best)}"]
+    lines += [f"  {name} = {value_text(value)}" for name, value in best.params.items()]
+    if observed.id != best.id:
+        lines.append(
+            f"  (the best raw value is trial {observed.id}'s, {outcomes_text(observed)}; the model calls it luck)"
+        )
+    return lines
+
+
+def outcomes_text(trial: Trial) -> str:
+    """A trial's outcomes on one line."""
+    return ", ".join(f"{name} {'unknown' if v is None else format(v, '.6g')}" for name, v in trial.values.items())
+
+
+def value_text(value: Any) -> str:
+    """A parameter's value as a person would write it."""
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {share:.3g}" for name, share in value.items())
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _shortened(reason: str | None) -> str:
+    first = (reason or "").strip().splitlines()[:1]
+    return first[0][:120] if first else "no reason given"

@@ -1,0 +1,210 @@
+"""The loop that `Study.run` runs: ask, evaluate, tell, with a progress bar and a clean way out."""
+
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from tqdm import tqdm
+
+from bayesopt.errors import InvalidInputError, StorageError
+from bayesopt.problem.arguments import whole_number
+from bayesopt.record.heartbeat import is_dead
+from bayesopt.record.trial import Trial
+
+if TYPE_CHECKING:
+    from bayesopt.study import Study
+
+_LOG = logging.getLogger("bayesopt")
+
+_POLL_SECONDS = 0.2
+"""How often a loop that waits for its workers looks for a Ctrl-C."""
+
+
+def run(study: "Study", evaluate: Callable[[Trial], Any], *, workers: int, progress: bool) -> None:
+    """Run a study until it is done or interrupted; see `Study.run`.
+
+    Args:
+        study: What to run.
+        evaluate: Takes a trial and returns its outcomes.
+        workers: How many threads evaluate at the same time.
+        progress: Whether to show a progress bar.
+
+    Raises:
+        InvalidInputError: If `evaluate` cannot be called or `workers` is no whole number of at least 1.
+    """
+    if not callable(evaluate):
+        raise InvalidInputError(f"run: evaluate must be a function of a trial, got {evaluate!r}.")
+    workers = whole_number("workers", workers, at_least=1)
+    _abandon_trials_of_the_dead(study)
+    with _Interrupt() as interrupt, _Bar(study, shown=progress) as bar:
+        if workers == 1:
+            _run_here(study, evaluate, interrupt, bar)
+        else:
+            _run_in_threads(study, evaluate, workers, interrupt, bar)
+    if interrupt.asked:
+        study.stop("interrupted: run the same study again to go on")
+
+
+def _run_here(study: "Study", evaluate: Callable[[Trial], Any], interrupt: "_Interrupt", bar: "_Bar") -> None:
+    while not interrupt.asked and (trial := study.ask()) is not None:
+        try:
+            ending = _evaluate(evaluate, trial)
+            _record(study, trial, ending)
+        except BaseException as error:
+            _give_up(study, [trial], error)
+            if isinstance(error, KeyboardInterrupt) and interrupt.asked:
+                return
+            raise
+        bar.update()
+
+
+def _run_in_threads(
+    study: "Study", evaluate: Callable[[Trial], Any], workers: int, interrupt: "_Interrupt", bar: "_Bar"
+) -> None:
+    running: dict[Future[_Ending], Trial] = {}
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="evaluate")
+    try:
+        while True:
+            free = workers - len(running)
+            if free and not interrupt.asked:
+                running |= {pool.submit(_evaluate, evaluate, trial): trial for trial in study.ask(free)}
+            if not running:
+                return
+            for future in wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED).done:
+                _record(study, running[future], future.result())
+                del running[future]
+                bar.update()
+    except BaseException as error:
+        _give_up(study, list(running.values()), error)
+        if not (isinstance(error, KeyboardInterrupt) and interrupt.asked):
+            raise
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Ending:
+    """What an evaluation came to: outcomes or a failure, and the seconds it took."""
+
+    def __init__(self, values: Any, failure: str | None, seconds: float) -> None:
+        self.values, self.failure, self.seconds = values, failure, seconds
+
+
+def _evaluate(evaluate: Callable[[Trial], Any], trial: Trial) -> _Ending:
+    start = time.perf_counter()
+    try:
+        values, failure = evaluate(trial), None
+    except Exception as error:
+        values, failure = None, f"{type(error).__name__}: {error}"
+        _LOG.warning("trial %d failed: %s", trial.id, failure, exc_info=error)
+    return _Ending(values, failure, time.perf_counter() - start)
+
+
+def _record(study: "Study", trial: Trial, ending: _Ending) -> None:
+    values, cost = ending.values, ending.seconds
+    if isinstance(values, Mapping) and "cost" in values and "cost" not in study.outcomes.names:
+        values = dict(values)
+        cost = values.pop("cost")
+    try:
+        if ending.failure is not None:
+            study.fail(trial, ending.failure, cost=ending.seconds)
+        else:
+            study.tell(trial, values, cost=cost)
+    except StorageError as error:
+        # The result was paid for: the message carries it, since no database will.
+        kept = f"fail({trial.id}, {ending.failure!r})" if ending.failure else f"tell({trial.id}, {values!r}, {cost=})"
+        raise StorageError(f"{error} This result is not: call study.{kept} when the storage is back.") from error
+
+
+def _give_up(study: "Study", trials: list[Trial], error: BaseException) -> None:
+    """Say of trials that the loop leaves behind that nobody evaluates them; a broken storage keeps them pending."""
+    if isinstance(error, StorageError):
+        return
+    pending = {trial.id for trial in study.trials if trial.state == "pending"}
+    for trial in trials:
+        if trial.id in pending:
+            study.abandon(trial, "interrupted" if isinstance(error, KeyboardInterrupt) else f"run ended: {error!r}")
+
+
+def _abandon_trials_of_the_dead(study: "Study") -> None:
+    """Free the places of trials that a process on this machine asked for and did not live to tell."""
+    for trial in study.trials:
+        if trial.state == "pending" and trial.owner is not None and is_dead(trial.owner):
+            study.abandon(trial, f"its process {trial.owner} died")
+
+
+class _Interrupt:
+    """Turns the first Ctrl-C into a request and lets the second through."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        # Only the main thread may handle signals, and whoever has set a handler of his own knows better.
+        is_ours = threading.current_thread() is threading.main_thread()
+        self._previous = signal.getsignal(signal.SIGINT) if is_ours else None
+
+    def __enter__(self) -> Self:
+        if self._previous is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._handle)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._previous is signal.default_int_handler:
+            signal.signal(signal.SIGINT, self._previous)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            raise KeyboardInterrupt
+        self.asked = True
+        tqdm.write("Finishing what is being evaluated; press Ctrl-C again to abandon it.")
+
+
+class _Bar:
+    """Trials, best so far, cost and time left, on one line."""
+
+    def __init__(self, study: "Study", *, shown: bool) -> None:
+        self._study = study
+        limit = study.budget.limit
+        # A budget of cost alone is measured by its cost; otherwise trials are what one counts.
+        self._by_cost = limit.trials is None and limit.cost is not None
+        self._tqdm = tqdm(
+            desc=study.name,
+            total=limit.cost if self._by_cost else limit.trials,
+            initial=self._spent(),
+            unit="cost" if self._by_cost else "trial",
+            disable=not shown,
+            dynamic_ncols=True,
+        )
+        self._describe()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._tqdm.close()
+
+    def update(self) -> None:
+        if not self._tqdm.disable:
+            self._tqdm.update(self._spent() - self._tqdm.n)
+            self._describe()
+
+    def _spent(self) -> float:
+        budget = self._study.budget
+        return round(budget.cost, 3) if self._by_cost else budget.trials
+
+    def _describe(self) -> None:
+        best, budget = self._study.best_observed, self._study.budget
+        parts = {}
+        if best is not None:
+            name = self._study.outcomes.objective.name
+            parts[f"best {name}"] = f"{best.values[name]:.6g}"
+        if self._by_cost:
+            parts["trials"] = f"{budget.trials}"
+        elif budget.limit.cost is not None:
+            parts["cost"] = f"{budget.cost:.4g}/{budget.limit.cost:g}"
+        self._tqdm.set_postfix(parts)

@@ -1,0 +1,8 @@
+"""What to try next: one file a strategy. None imports torch before it needs a model."""
+
+from bayesopt.strategies.base import Strategy
+from bayesopt.strategies.expected_improvement import ExpectedImprovement
+from bayesopt.strategies.random_search import RandomSearch
+from bayesopt.strategies.space_filling import SobolSearch
+
+__all__ = ["ExpectedImprovement", "RandomSearch", "SobolSearch", "Strategy"]

@@ -1,0 +1,115 @@
+"""The default: a space-filling start, then the largest expected improvement under everything that was declared."""
+
+import warnings
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesopt.acquisition.maximize import is_untried, maximize
+from bayesopt.problem.arguments import whole_number
+from bayesopt.record.history import History
+from bayesopt.strategies.space_filling import sobol_point
+
+FloatArray = NDArray[np.float64]
+
+MAX_INITIAL: Final = 20
+"""Most points of the start, whatever the dimension: beyond it a rough model learns more from a trial."""
+MIN_TOLD: Final = 2
+"""Outcomes that a model needs; until they are there, however many trials broke or are pending, the start goes on."""
+N_FANTASIES: Final = 16
+"""Joint pretended outcomes of the pending trials over which the improvement is averaged."""
+N_INCUMBENTS: Final = 3
+"""Best trials around which the search for the next point is densest."""
+
+
+class ExpectedImprovement:
+    """Gaussian processes and the log of the constrained expected improvement.
+
+    The first trial is the mode of the user's belief, or the middle of the space. A scrambled Sobol sequence follows up
+    to `n_initial` trials. From then on every trial maximises `LogExpectedImprovement`; trials asked together are chosen
+    one after another, each knowing the ones before as pending.
+    """
+
+    def __init__(self, n_initial: int | None = None) -> None:
+        """Choose the length of the start.
+
+        Args:
+            n_initial: Trials of the start; None for `min(2 d, d + 4, 20)`.
+
+        Raises:
+            InvalidInputError: If it is negative or no whole number.
+        """
+        self.n_initial = None if n_initial is None else whole_number("n_initial", n_initial, at_least=0)
+
+    def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+        """Configurations to try next, as in `Strategy.suggest`.
+
+        Args:
+            history: What was told, what is pending and what broke.
+            n: How many to propose.
+            rng: Draws the candidates and the fantasies.
+
+        Returns:
+            Up to n configurations. A model that breaks down warns, and space-filling points stand in.
+        """
+        chosen: list[FloatArray] = []
+        d = history.space.dim
+        n_initial = min(2 * d, d + 4, MAX_INITIAL) if self.n_initial is None else self.n_initial
+        # Trials of every fate count, so that failures cannot hold the start up; those told from elsewhere shorten it.
+        started = max(history.n_asked, len(history.tried))
+        n_start = n if len(history.X) < MIN_TOLD else min(n, max(0, n_initial - started))
+        if self._fill(history, n_start, chosen, rng) and len(chosen) < n:
+            try:
+                self._improve(history, n, chosen, rng)
+            except ArithmeticError as error:
+                message = f"The model broke down; a space-filling point is taken: {error}"
+                warnings.warn(message, RuntimeWarning, stacklevel=3)
+                self._fill(history, n, chosen, rng)
+        return [history.space.decode(u) for u in chosen]
+
+    def _fill(self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator) -> bool:
+        """Add points of the start until there are n; False when the space has no more."""
+        while len(chosen) < n:
+            tried = np.vstack([history.tried, *chosen])
+            index = history.n_asked + len(chosen)
+            u = _first_guess(history) if index == 0 else None
+            if u is None or not is_untried(u, tried):
+                u = sobol_point(history.space, index, history.seed, tried, rng)
+            if u is None:
+                return False
+            chosen.append(u)
+        return True
+
+    def _improve(self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator) -> None:
+        """Add points that maximise the acquisition function until there are n, or the space has no more."""
+        # late: these bring torch, which a study that only stores and shows trials never needs
+        from bayesopt.acquisition.log_expected_improvement import LogExpectedImprovement
+        from bayesopt.surrogate import fit_surrogate
+        from gp.threads import single_threaded
+
+        with single_threaded():
+            surrogate = fit_surrogate(history)
+            incumbents = history.X[surrogate.promising_rows(N_INCUMBENTS)]
+            most_pending = len(history.pending) + n
+            n_outcomes = 1 + len(history.outcomes.constraints)
+            normals = rng.standard_normal((n_outcomes, most_pending, N_FANTASIES))
+            while len(chosen) < n:
+                pending = np.vstack([history.pending, *chosen])
+                acquisition = LogExpectedImprovement(surrogate, pending, normals[:, : len(pending)])
+                tried = np.vstack([history.tried, *chosen])
+                u = maximize(acquisition.value_and_gradient, history.space, incumbents, tried, rng)
+                if u is None:
+                    break
+                chosen.append(u)
+
+
+def _first_guess(history: History) -> FloatArray | None:
+    """The most believed point, or the middle of the space; None if that is not allowed."""
+    space = history.space
+    modes = [prior.mode() for prior in history.priors] or [space.snap(np.full((1, space.dim), 0.5))[0]]
+    allowed = [mode for mode in modes if space.is_allowed(mode[None])[0]]
+    if not allowed:
+        return None
+    belief = [sum(float(prior.log_density(mode[None])[0]) for prior in history.priors) for mode in allowed]
+    return allowed[int(np.argmax(belief))]

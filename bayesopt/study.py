@@ -1,0 +1,803 @@
+"""The ask/tell loop: the only thing here that changes state."""
+
+import math
+import numbers
+import os
+import secrets
+import threading
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Self, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bayesopt.errors import (
+    InvalidBudgetError,
+    InvalidInputError,
+    InvalidOutcomeError,
+    InvalidParamsError,
+    InvalidPriorError,
+    InvalidSpaceError,
+    StorageError,
+    StudyMismatchError,
+    TrialStateError,
+)
+from bayesopt.problem.arguments import as_number, entries, non_negative, whole_number
+from bayesopt.problem.budget import Budget, Spending
+from bayesopt.problem.outcomes import Constraint, Objective, Outcomes
+from bayesopt.problem.priors import OptimumPrior
+from bayesopt.problem.space import Space
+from bayesopt.record.heartbeat import Heartbeat, this_process
+from bayesopt.record.history import History, build_history
+from bayesopt.record.storage import MemoryStore, StudyStore, Transaction
+from bayesopt.record.trial import Trial
+from bayesopt.strategies.base import Strategy
+from bayesopt.strategies.expected_improvement import ExpectedImprovement
+from bayesopt.strategies.median_stopping import should_stop
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MIN_TOLD_FOR_MODEL = 5
+"""Told trials from which `best` trusts a model's means over the raw values."""
+
+_MAX_ENUMERATED = 100_000
+"""Finite spaces up to this size are counted exactly, so that a study knows when nothing is left to try."""
+
+_MAX_BEAT_INTERVAL = 60.0
+"""Seconds: even with a timeout of days, a sign of life about once a minute costs nothing."""
+
+
+class Verdict(str):
+    """Whether the constraints can be met: 'feasible', 'infeasible' or 'undecided', with the evidence."""
+
+    evidence: str
+    """One sentence that says why."""
+
+    def __new__(cls, status: str, evidence: str) -> Self:
+        """A verdict; it equals its status."""
+        verdict = super().__new__(cls, status)
+        verdict.evidence = evidence
+        return verdict
+
+
+class Study:
+    """A search for the best configuration: asks what to try, is told what came of it, and loses nothing.
+
+    Example:
+        >>> import bayesopt as bo
+        >>> study = bo.Study(bo.Space({"x": bo.Float(-1.0, 1.0)}), minimize="loss", seed=0)
+        >>> trial = study.ask()
+        >>> study.tell(trial, {"loss": trial["x"] ** 2}).state
+        'complete'
+    """
+
+    def __init__(
+        self,
+        space: Space,
+        *,
+        minimize: str | None = None,
+        maximize: str | None = None,
+        subject_to: Sequence[Constraint] = (),
+        priors: Sequence[OptimumPrior] = (),
+        budget: Budget | None = None,
+        storage: str | os.PathLike[str] | StudyStore | None = None,
+        name: str | None = None,
+        seed: int | None = None,
+        noise: float | None = None,
+        strategy: Strategy | None = None,
+        device: str = "auto",
+        pending_timeout: float | None = 3600.0,
+    ) -> None:
+        """Start a study, or go on with the one that the storage holds under this name.
+
+        Args:
+            space: What can be tried.
+            minimize: Name of the objective, when smaller is better. Give this or `maximize`.
+            maximize: Name of the objective, when larger is better.
+            subject_to: Outcomes that must hold, each an `AtMost` or `AtLeast`.
+            priors: Beliefs about where the optimum is.
+            budget: What may be spent; None sets no limit. A reopened study takes the budget given now.
+            storage: A file for SQLite, a `postgresql://` URL, or a `StudyStore`; None keeps the study in memory.
+            name: Its name within the storage; 'study' if omitted.
+            seed: Seed of every random choice; None draws one, which is kept with the study.
+            noise: Standard deviation of the outcomes' noise in their units, 0.0 for deterministic outcomes, None
+                to learn it.
+            strategy: What proposes configurations; None takes the default, `strategies.ExpectedImprovement()`.
+            device: Where models run: 'auto' (CUDA where it is present and pays), 'cpu', 'cuda', ...
+            pending_timeout: Seconds without a sign of life from the process that asked for a trial after which the
+                trial counts as lost: it fails, no longer shapes suggestions, gives its place in the budget back,
+                and can still be told. None waits for ever. Applies to stored studies.
+
+        Raises:
+            InvalidInputError: If an argument is not of an accepted kind.
+            InvalidSpaceError: If `space` is no `Space`.
+            InvalidBudgetError: If `budget` is no `Budget`.
+            StudyMismatchError: If the storage holds a study of this name that was declared differently.
+        """
+        if not isinstance(space, Space):
+            raise InvalidSpaceError(f"space: expected a Space, got {space!r}; write bo.Space({{...}}).")
+        self.space = space
+        self.outcomes = Outcomes(_objective(minimize, maximize), entries("subject_to", subject_to))
+        self.priors = entries("priors", priors)
+        self._bound_priors = tuple(_prior(prior).on(space) for prior in self.priors)
+        if budget is not None and not isinstance(budget, Budget):
+            raise InvalidBudgetError(f"budget: expected a Budget, got {budget!r}; write bo.Budget(trials=40).")
+        self._limit = budget or Budget()
+        self.noise = None if noise is None else non_negative("noise", noise)
+        self.strategy = ExpectedImprovement() if strategy is None else _strategy(strategy)
+        self.device = device
+        self._timeout = None if pending_timeout is None else non_negative("pending_timeout", pending_timeout)
+        if self._timeout == 0:
+            raise InvalidInputError("pending_timeout: 0 seconds would lose every trial; None waits for ever.")
+        spec = {
+            "space": space.to_json(),
+            "outcomes": self.outcomes.to_json(),
+            "seed": secrets.randbits(32) if seed is None else whole_number("seed", seed, at_least=0),
+            "uid": secrets.token_hex(8),
+        }
+        self._store = _open_store(storage, name, spec)
+        self._check_same(self._store.spec, seed)
+        self.seed: int = self._store.spec["seed"]
+        self._lock = threading.RLock()
+        self._revision = 0
+        self._trials: dict[int, Trial] = {}
+        self._encoded: dict[int, NDArray[np.float64]] = {}
+        self._ran_dry_at: int | None = None
+        self._interrupted: str | None = None
+        self._n_configurations: int | None = None
+        self._heartbeat: weakref.finalize[[], Any] | None = None
+        self._heartbeat_pid = 0
+        self._refresh()
+
+    @classmethod
+    def open(cls, storage: str | os.PathLike[str], name: str | None = None, **options: Any) -> "Study":
+        """A stored study, declared as the storage remembers it.
+
+        Args:
+            storage: A SQLite file or a `postgresql://` URL.
+            name: Which study; may be omitted when the storage holds just one.
+            options: What the storage does not remember: `budget`, `priors`, `noise`, `strategy`, ...; as in `Study`.
+
+        Returns:
+            The study.
+
+        Raises:
+            InvalidInputError: If `storage` is neither a path nor a URL.
+            StorageError: If there is no such study.
+        """
+        from bayesopt.record.sql import Database  # late: SQLAlchemy alone would double the import time
+
+        if not isinstance(storage, str | os.PathLike):
+            raise InvalidInputError(f"storage: expected a file path or a postgresql:// URL, got {storage!r}.")
+        database = Database(storage, create=False)
+        names = database.study_names()
+        if name is None and len(names) == 1:
+            name = names[0]
+        if name not in names:
+            asked = "name= must say which study" if name is None else f"there is no study {name!r}"
+            database.close()
+            raise StorageError(f"{database}: {asked}; it holds {', '.join(map(repr, names)) or 'none'}.")
+        store = database.find_or_create(name, {})
+        outcomes = Outcomes.from_json(store.spec["outcomes"])
+        direction: dict[str, Any] = {outcomes.objective.direction: outcomes.objective.name}
+        space = Space.from_json(store.spec["space"])
+        return cls(space, **direction, subject_to=outcomes.constraints, storage=store, name=name, **options)
+
+    @property
+    def name(self) -> str:
+        """Its name within the storage."""
+        return self._store.name
+
+    # -- the loop ------------------------------------------------------------------------------------------------
+
+    @overload
+    def ask(self) -> Trial | None: ...
+
+    @overload
+    def ask(self, n: int) -> list[Trial]: ...
+
+    def ask(self, n: int | None = None) -> Trial | list[Trial] | None:
+        """What to evaluate next.
+
+        Args:
+            n: How many configurations to propose at once, chosen to suit one another and those pending; None asks
+                for one.
+
+        Returns:
+            Without `n`, a trial, or None when nothing admissible is left (`why_stopped` says why). With `n`, a list
+            of up to `n` trials.
+
+        Raises:
+            InvalidInputError: If `n` is no whole number of at least 1.
+            StorageError: If the storage cannot be written; nothing was asked then.
+        """
+        count = 1 if n is None else whole_number("ask(n)", n, at_least=1)
+        with self._lock:
+            asked_at = _now()
+            asked = self._store.transact(lambda transaction: self._claim(transaction, count, asked_at))
+            self._refresh()
+            self._ran_dry_at = None if asked or self._account().exhausted else self._n_held()
+            self._keep_beating()
+        trials = [self._trials[trial_id] for trial_id in asked]
+        return trials if n is not None else next(iter(trials), None)
+
+    def tell(
+        self, trial: Trial | int, values: Any, *, cost: float | None = None, sd: Mapping[str, float] | None = None
+    ) -> Trial:
+        """Record what came of a trial.
+
+        Args:
+            trial: The trial or its id. One that was lost with its worker can still be told.
+            values: Outcome name to number: the objective and every constrained outcome, None for one that could not
+                be measured; further numbers are kept. The objective's number alone will do when nothing else is
+                declared. A value that is not finite makes the trial a failed one.
+            cost: What the trial cost, in the budget's unit; needed when the budget limits cost.
+            sd: Known standard deviation of the noise, by outcome name, in the outcome's units.
+
+        Returns:
+            The trial as it is now: 'complete', or 'failed' after a value that is not finite.
+
+        Raises:
+            InvalidOutcomeError: If an outcome is missing or no number.
+            InvalidBudgetError: If the cost is missing or negative.
+            TrialStateError: If the trial is unknown, of another study, or was told before.
+            StorageError: If the storage cannot be written; the trial is then still pending and can be told again.
+        """
+        outcome = self._outcome(values, cost, sd)
+        return self._end(trial, outcome | {"lost": False})
+
+    def fail(self, trial: Trial | int, reason: str = "failed", *, cost: float | None = None) -> Trial:
+        """Record that a trial broke; the model then learns to keep away from what breaks.
+
+        Args:
+            trial: The trial or its id.
+            reason: What happened, for the report.
+            cost: What it cost all the same, in the budget's unit.
+
+        Returns:
+            The failed trial.
+
+        Raises:
+            InvalidBudgetError: If the cost is no number of at least 0.
+            TrialStateError: If the trial is unknown, of another study, or was told before.
+        """
+        outcome = {"state": "failed", "reason": _text(reason), "cost": self._cost(cost, required=False), "lost": False}
+        return self._end(trial, outcome)
+
+    def abandon(self, trial: Trial | int, reason: str = "abandoned") -> Trial:
+        """Give a trial up without a verdict on its configuration: nobody will evaluate it.
+
+        It gives its place in the budget back, teaches the model nothing, and can still be told later.
+
+        Args:
+            trial: The trial or its id.
+            reason: Why, for the report.
+
+        Returns:
+            The trial, failed and lost.
+        """
+        return self._end(trial, {"state": "failed", "reason": _text(reason), "lost": True})
+
+    def enqueue(self, params: Mapping[str, Any]) -> Trial:
+        """Queue a configuration to be asked before anything that a strategy proposes.
+
+        Args:
+            params: A value for every active parameter.
+
+        Returns:
+            The queued trial; `ask` hands it out under the same id.
+
+        Raises:
+            InvalidParamsError: If the configuration does not belong to the space.
+        """
+        return self._add(self._params(params), {"state": "queued", "source": "enqueued"})
+
+    def tell_external(
+        self,
+        params: Mapping[str, Any],
+        values: Any,
+        *,
+        cost: float | None = None,
+        sd: Mapping[str, float] | None = None,
+    ) -> Trial:
+        """Add a configuration that was evaluated elsewhere; it is not charged to the budget.
+
+        Args:
+            params: A value for every active parameter.
+            values: As in `tell`.
+            cost: As in `tell`, never needed.
+            sd: As in `tell`.
+
+        Returns:
+            The new trial.
+
+        Raises:
+            InvalidParamsError: If the configuration does not belong to the space.
+            InvalidOutcomeError: If an outcome is missing or no number.
+        """
+        canonical = self._params(params)
+        outcome = self._outcome(values, cost, sd, external=True)
+        return self._add(canonical, outcome | {"source": "external", "told_at": _now()})
+
+    def run(self, evaluate: Callable[[Trial], Any], workers: int = 1, progress: bool = True) -> Trial | None:
+        """Ask, evaluate and tell until nothing more is to be tried.
+
+        The first Ctrl-C lets the running evaluations finish and then returns; the second abandons them.
+
+        Args:
+            evaluate: Takes a trial, which is also a mapping of its parameters, and returns what `tell` takes. A
+                "cost" among the returned outcomes is the trial's cost, unless an outcome of that name is declared;
+                otherwise its wall time in seconds is. An exception makes the trial a failed one and the loop goes on.
+            workers: How many threads evaluate at the same time.
+            progress: Whether to show a progress bar.
+
+        Returns:
+            `best`.
+        """
+        from bayesopt.running import run  # late: the loop needs Study, and tqdm is only for those who run
+
+        run(self, evaluate, workers=workers, progress=progress)
+        return self.best
+
+    def stop(self, reason: str) -> None:
+        """Note why the loop around this study ended early, for `why_stopped`; asking again goes on."""
+        self._interrupted = reason
+
+    # -- what is known -------------------------------------------------------------------------------------------
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Every trial in the order of the ids, also what other processes asked and told."""
+        with self._lock:
+            self._refresh()
+            return list(self._trials.values())
+
+    @property
+    def history(self) -> History:
+        """The told, pending and failed trials as arrays: what a strategy sees."""
+        return self._history(self.trials)
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial to use: the best feasible one; None while there is none.
+
+        Unless the outcomes are deterministic, it is the one with the best posterior mean among those that are
+        probably feasible, not the luckiest measurement.
+        """
+        history = self.history
+        row = history.best_observed
+        if row is None:
+            return None
+        if self.noise != 0.0 and len(history.ids) >= _MIN_TOLD_FOR_MODEL:
+            return self._trials[self._recommended(history)]
+        return self._trials[int(history.ids[row])]
+
+    @property
+    def best_observed(self) -> Trial | None:
+        """The feasible trial with the best objective as it was measured, luck included; None while there is none."""
+        history = self.history
+        row = history.best_observed
+        return None if row is None else self._trials[int(history.ids[row])]
+
+    @property
+    def recommended(self) -> Trial | None:
+        """`best` as a model judged it when nothing newer had been told; None when that is not on record.
+
+        Costs no model, unlike `best`.
+        """
+        history = self.history
+        kept = self._kept_recommendation(history)
+        return None if kept is None else self._trials[kept]
+
+    @property
+    def budget(self) -> Spending:
+        """The budget and what is spent of it."""
+        with self._lock:
+            self._refresh()
+            return self._account()
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the constraints can be met, with the evidence."""
+        if not self.outcomes.constraints:
+            return Verdict("feasible", "no outcome is constrained")
+        history = self.history
+        if (row := history.best_observed) is not None:
+            return Verdict("feasible", f"trial {history.ids[row]} was measured to satisfy every constraint")
+        return Verdict("undecided", f"none of {len(history.ids)} told trials satisfies every constraint")
+
+    @property
+    def done(self) -> bool:
+        """Whether `ask` would return None now."""
+        with self._lock:
+            self._refresh()
+            return self._nothing_left() is not None
+
+    @property
+    def why_stopped(self) -> str | None:
+        """Which rule ended the study; None while it can go on."""
+        with self._lock:
+            self._refresh()
+            return self._nothing_left() or self._interrupted
+
+    def report(self) -> str:
+        """A plain-text account: the best configuration, the verdict, the budget, and what went wrong."""
+        from bayesopt.report import report  # late: it needs Study
+
+        return report(self)
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """One row a trial, one column a parameter (a share of a `Simplex` each), an outcome and a fact about it.
+
+        Returns:
+            The table.
+
+        Raises:
+            ImportError: If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError("Study.to_dataframe needs pandas: pip install pandas.") from None
+        return pd.DataFrame(self.to_records())
+
+    def to_records(self) -> list[dict[str, Any]]:
+        """One flat dict a trial: id, state, parameters, outcomes, cost, reason, source, times."""
+        outcomes = dict.fromkeys([*self.outcomes.names, *(name for t in self.trials for name in t.values)])
+        return [_record(trial, self.space, outcomes) for trial in self._trials.values()]
+
+    def close(self) -> None:
+        """Let go of the storage; trials that are still pending will time out."""
+        if self._heartbeat is not None:
+            self._heartbeat()
+            self._heartbeat_pid = 0
+        self._store.close()
+
+    def __enter__(self) -> Self:
+        """The study, closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+    def __repr__(self) -> str:
+        """Its name, objective and progress."""
+        objective = self.outcomes.objective
+        return f"Study({self.name!r}: {objective.direction} {objective.name!r}, {self.budget})"
+
+    # -- inside --------------------------------------------------------------------------------------------------
+
+    def _claim(self, transaction: Transaction, n: int, asked_at: float) -> list[int]:
+        """Claim up to `n` trials within a transaction; the ids."""
+        self._refresh(transaction)
+        owner = this_process()
+        if kept := [t.id for t in self._trials.values() if t.owner == owner and t.asked_at == asked_at]:
+            return kept  # the connection broke after this ask was kept
+        trials = dict(self._trials)
+        if self._timeout is not None:
+            for trial_id in transaction.silent_since(asked_at - self._timeout):
+                reason = f"lost: no sign of life for {self._timeout:g} s"
+                trials[trial_id] = replace(trials[trial_id], state="failed", lost=True, reason=reason, told_at=asked_at)
+                transaction.update(trials[trial_id])
+        n = self._account(trials).admits(n)
+        claim = {"state": "pending", "asked_at": asked_at, "owner": owner}
+        queued = [trial for trial in trials.values() if trial.state == "queued"][:n]
+        for trial in queued:
+            trials[trial.id] = replace(trial, **claim)
+            transaction.update(trials[trial.id])
+        asked = [trial.id for trial in queued]
+        if n > len(queued):
+            next_id = len(trials)
+            rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(next_id,)))
+            suggested = self.strategy.suggest(self._history(list(trials.values())), n - len(queued), rng)
+            for trial_id, params in enumerate(suggested[: n - len(queued)], start=next_id):
+                transaction.insert(Trial(trial_id, self._suggested(params), created_at=asked_at, **claim))
+                asked.append(trial_id)
+        return asked
+
+    def _end(self, trial: Trial | int, outcome: dict[str, Any]) -> Trial:
+        told_at = _now()
+
+        def end(transaction: Transaction) -> int:
+            self._refresh(transaction)
+            current = self._find(trial)
+            if current.told_at == told_at:
+                return current.id  # the connection broke after this was kept
+            if current.state == "queued":
+                raise TrialStateError(f"trial {current.id} is queued and was not asked for yet; call ask first.")
+            if current.state != "pending" and not current.lost:
+                raise TrialStateError(f"trial {current.id} has ended already: {_ending(current)}.")
+            transaction.update(replace(current, told_at=told_at, **({"reason": None} | outcome)))
+            return current.id
+
+        return self._write(end)
+
+    def _add(self, params: dict[str, Any], outcome: dict[str, Any]) -> Trial:
+        # The time of the call, to the microsecond, and the process recognise an addition that was kept
+        # although the connection broke before it was confirmed.
+        made = {"created_at": _now(), "owner": this_process()}
+
+        def add(transaction: Transaction) -> int:
+            self._refresh(transaction)
+            for known in self._trials.values():
+                if known.created_at == made["created_at"] and known.owner == made["owner"]:
+                    return known.id
+            trial_id = len(self._trials)
+            transaction.insert(Trial(trial_id, params, **made, **outcome))
+            return trial_id
+
+        return self._write(add)
+
+    def _write(self, work: Callable[[Transaction], int]) -> Trial:
+        with self._lock:
+            trial_id = self._store.transact(work)
+            self._refresh()
+            return self._trials[trial_id]
+
+    def _find(self, trial: Trial | int) -> Trial:
+        if isinstance(trial, Trial):
+            study = trial._study
+            if isinstance(study, Study) and study._store.spec["uid"] != self._store.spec["uid"]:
+                raise TrialStateError(
+                    f"trial {trial.id} belongs to the study {study.name!r}, not to this one, {self.name!r}."
+                )
+            trial_id = trial.id
+        elif isinstance(trial, numbers.Integral) and not isinstance(trial, bool):
+            trial_id = int(trial)
+        else:
+            raise TrialStateError(f"expected a trial or its id, got {trial!r}.")
+        if trial_id not in self._trials:
+            last = len(self._trials) - 1
+            known = f"it has trials 0 to {last}" if last >= 0 else "it has no trials yet"
+            raise TrialStateError(f"trial {trial_id} is unknown to the study {self.name!r}; {known}.")
+        return self._trials[trial_id]
+
+    def _refresh(self, source: Transaction | None = None) -> None:
+        """Take over what was written since the last look, by this process or another."""
+        self._revision, changed = (source or self._store).changes(self._revision)
+        for trial in changed:
+            self._trials[trial.id] = replace(trial, _study=self)
+
+    def _history(self, trials: Sequence[Trial]) -> History:
+        return build_history(
+            trials,
+            space=self.space,
+            outcomes=self.outcomes,
+            encode=self._encode,
+            seed=self.seed,
+            noise=self.noise,
+            priors=self._bound_priors,
+            device=self.device,
+        )
+
+    def _encode(self, trial: Trial) -> NDArray[np.float64]:
+        if trial.id not in self._encoded:
+            self._encoded[trial.id] = self.space.encode(trial.params)
+        return self._encoded[trial.id]
+
+    def _account(self, trials: Mapping[int, Trial] | None = None) -> Spending:
+        charged = [t for t in (self._trials if trials is None else trials).values() if t.source != "external"]
+        return Spending(
+            self._limit,
+            trials=sum(t.state in ("complete", "failed") and not t.lost for t in charged),
+            pending=sum(t.state == "pending" for t in charged),
+            costs=tuple(t.cost for t in charged if t.cost is not None),
+        )
+
+    def _nothing_left(self) -> str | None:
+        if any(trial.state == "queued" for trial in self._trials.values()):
+            return self._account().exhausted
+        if (spent := self._account().exhausted) is not None:
+            return spent
+        if self._ran_dry_at == self._n_held():
+            return "space: no configuration is left to try"
+        if self.space.size is not None:
+            tried = {self._encode(t).tobytes() for t in self._trials.values() if not t.lost}
+            if len(tried) >= self._count_configurations(self.space.size):
+                return f"space: all {len(tried)} configurations are tried"
+        return None
+
+    def _n_held(self) -> int:
+        """How many trials keep their configuration from being proposed: all but the lost ones."""
+        return sum(not trial.lost for trial in self._trials.values())
+
+    def _count_configurations(self, size: int) -> int:
+        if self._n_configurations is None:
+            exact = size <= _MAX_ENUMERATED
+            self._n_configurations = len(self.space.enumerate(_MAX_ENUMERATED)) if exact else size
+        return self._n_configurations
+
+    def _recommended(self, history: History) -> int:
+        kept = self._kept_recommendation(history)
+        if kept is None:
+            from bayesopt.surrogate import recommend  # late: it brings torch
+
+            row = recommend(history).index
+            kept = int(history.ids[history.best_observed if row is None else row])
+            self._store.recommend({"told": len(history.ids), "trial": kept})
+        return kept
+
+    def _kept_recommendation(self, history: History) -> int | None:
+        kept = self._store.recommendation()
+        return int(kept["trial"]) if kept is not None and kept["told"] == len(history.ids) else None
+
+    def _outcome(self, values: Any, cost: Any, sd: Any, *, external: bool = False) -> dict[str, Any]:
+        """The fields of a trial that ended with these outcomes."""
+        told = self.outcomes.parse(values)
+        broken = [
+            name for name in self.outcomes.names if (value := told[name]) is not None and not math.isfinite(value)
+        ]
+        return {
+            "state": "failed" if broken else "complete",
+            "values": told,
+            "sd": _noise_sd(sd, told),
+            "cost": self._cost(cost, required=not external),
+            "reason": ", ".join(f"{name} is {told[name]}" for name in broken) or None,
+        }
+
+    def _cost(self, cost: Any, *, required: bool) -> float | None:
+        if cost is None:
+            if required and self._limit.cost is not None:
+                raise InvalidBudgetError(
+                    f"cost: this study's budget is limited to a cost of {self._limit.cost:g}, "
+                    "so every trial is told with what it cost: tell(trial, values, cost=...)."
+                )
+            return None
+        return non_negative("cost", cost, InvalidBudgetError)
+
+    def _params(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        if not isinstance(params, Mapping):
+            raise InvalidParamsError(f"expected a dict from parameter name to value, got {params!r}.")
+        return self.space.validate(params)
+
+    def _suggested(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            return self.space.validate(params)
+        except InvalidParamsError as error:
+            kind = type(self.strategy).__name__
+            raise InvalidParamsError(f"the strategy {kind} suggested what the space does not hold: {error}") from error
+
+    def _check_same(self, stored: Mapping[str, Any], seed: int | None) -> None:
+        differences = Space.from_json(stored["space"]).differences(self.space)
+        differences += Outcomes.from_json(stored["outcomes"]).differences(self.outcomes)
+        if seed is not None and seed != stored["seed"]:
+            differences.append(f"the seed was {stored['seed']}, now it is {seed} (omit it to go on)")
+        if differences:
+            raise StudyMismatchError(
+                f"the study {self._store.name!r} in {self._store} was declared differently: {'; '.join(differences)}. "
+                "Give the new study another name, or declare this one as it was."
+            )
+
+    def _report(self, trial_id: int, step: float, value: Any) -> None:
+        at = non_negative("step", step)
+        number = as_number(self.outcomes.objective.name, value)
+        self._store.add_report(trial_id, at, number)
+
+    def _should_stop(self, trial_id: int) -> bool:
+        sign = self.outcomes.objective.sign
+        curves = {
+            reported: {step: sign * value for step, value in curve.items()}
+            for reported, curve in self._store.reports().items()
+        }
+        finished = {trial.id for trial in self.trials if trial.state == "complete"}
+        others = [curve for reported, curve in curves.items() if reported in finished and reported != trial_id]
+        return should_stop(curves.get(trial_id, {}), others)
+
+    def _keep_beating(self) -> None:
+        if self._timeout is None or isinstance(self._store, MemoryStore) or self._heartbeat_pid == os.getpid():
+            return
+        self._heartbeat_pid = os.getpid()
+        this = weakref.ref(self)
+
+        def own_pending() -> list[int]:
+            study = this()
+            return [] if study is None else study._own_pending()
+
+        interval = min(self._timeout / 4, _MAX_BEAT_INTERVAL)
+        heartbeat = Heartbeat(self._store, own_pending, interval=interval)
+        self._heartbeat = weakref.finalize(self, heartbeat.stop)
+
+    def _own_pending(self) -> list[int]:
+        with self._lock:
+            owner = this_process()
+            return [t.id for t in self._trials.values() if t.state == "pending" and t.owner == owner]
+
+
+class _Clock:
+    """Seconds since 1970, later at every call.
+
+    A moment and its process identify what was written, while clocks stand still (for 16 ms on some systems) or step
+    back.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0.0
+
+    def __call__(self) -> float:
+        with self._lock:
+            self._last = max(time.time(), math.nextafter(self._last, math.inf))
+            return self._last
+
+
+_now = _Clock()
+
+
+def _objective(minimize: str | None, maximize: str | None) -> Objective:
+    if (minimize is None) == (maximize is None):
+        raise InvalidOutcomeError(
+            "give one objective: minimize='name' or maximize='name'; "
+            f"got minimize={minimize!r} and maximize={maximize!r}."
+        )
+    return Objective(minimize, "minimize") if maximize is None else Objective(maximize, "maximize")  # type: ignore[arg-type]
+
+
+def _prior(prior: Any) -> OptimumPrior:
+    if not isinstance(prior, OptimumPrior):
+        raise InvalidPriorError(f"priors: expected OptimumPrior(...), got {prior!r}.")
+    return prior
+
+
+def _strategy(strategy: Any) -> Strategy:
+    if not callable(getattr(strategy, "suggest", None)) or isinstance(strategy, type):
+        raise InvalidInputError(
+            f"strategy: expected an object with suggest(history, n, rng), such as bo.strategies.RandomSearch(), "
+            f"got {strategy!r}."
+        )
+    return strategy  # type: ignore[no-any-return]
+
+
+def _open_store(storage: Any, name: Any, spec: dict[str, Any]) -> StudyStore:
+    if name is not None and (not isinstance(name, str) or not name.strip() or not name.isprintable()):
+        raise InvalidInputError(f"name: expected a non-empty printable string, got {name!r}.")
+    if storage is None:
+        return MemoryStore(name or "study", spec)
+    if not isinstance(storage, str | os.PathLike):
+        if not callable(getattr(storage, "transact", None)):
+            raise InvalidInputError(
+                f"storage: expected a file path, a postgresql:// URL or a StudyStore, got {storage!r}."
+            )
+        return storage  # type: ignore[no-any-return]
+    from bayesopt.record.sql import Database  # late: SQLAlchemy alone would double the import time
+
+    return Database(storage).find_or_create(name or "study", spec)
+
+
+def _noise_sd(sd: Any, told: Mapping[str, float | None]) -> dict[str, float]:
+    if sd is None:
+        return {}
+    if not isinstance(sd, Mapping):
+        raise InvalidOutcomeError(f"sd: expected a dict from outcome name to standard deviation, got {sd!r}.")
+    unknown = [name for name in sd if name not in told]
+    if unknown:
+        raise InvalidOutcomeError(f"sd: {unknown[0]!r} is none of the outcomes told, {list(told)}.")
+    return {name: non_negative(f"sd of {name}", value, InvalidOutcomeError) for name, value in sd.items()}
+
+
+def _text(reason: Any) -> str:
+    # Databases refuse NUL and lone surrogates, and a reason often is whatever a broken program printed.
+    return str(reason).replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
+def _ending(trial: Trial) -> str:
+    if trial.state == "failed":
+        return f"it failed ({trial.reason})"
+    return "it was told " + ", ".join(f"{name} = {value}" for name, value in trial.values.items())
+
+
+def _record(trial: Trial, space: Space, outcomes: Mapping[str, None]) -> dict[str, Any]:
+    record: dict[str, Any] = {"id": trial.id, "state": trial.state}
+    for name in space.names:
+        value = trial.params.get(name)
+        if (shares := getattr(space[name], "names", None)) is not None:
+            record |= {f"{name}.{share}": None if value is None else value[share] for share in shares}
+        else:
+            record[name] = value
+    record |= {name: trial.values.get(name) for name in outcomes}
+    facts = ("cost", "reason", "source", "lost", "asked_at", "told_at")
+    return record | {fact: getattr(trial, fact) for fact in facts}

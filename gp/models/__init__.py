@@ -1,0 +1,1 @@
+"""Gaussian process models, one file a kind."""

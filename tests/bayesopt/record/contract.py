@@ -1,0 +1,196 @@
+"""What every store of trials must do: a new one subclasses `StoreContract`, gives `open_store`, inherits the rest."""
+
+import math
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from bayesopt.record.storage import StudyStore
+from bayesopt.record.trial import Trial
+
+SPEC = {"seed": 3, "uid": "0123", "space": {"ünïcode": [1, 2.5, None, True]}}
+
+OpenStore = Callable[[], StudyStore]
+
+FULL = Trial(
+    id=0,
+    params={"lr": 0.1 + 0.2, "n": 2**53, "kind": None, "mix": {"web": 0.25, "böcker": 0.75}, "on": True},
+    state="complete",
+    values={"loss": 1e300, "memory": None, "π": -0.0, "worst": math.inf},
+    sd={"loss": 5e-324},
+    cost=1 / 3,
+    reason="said 'so'\nin two lines \N{SNOWMAN}",
+    source="external",
+    lost=True,
+    created_at=1700000000.123456,
+    asked_at=1700000001.123457,
+    told_at=1700000002.123458,
+    owner="host:1:ab",
+)
+
+
+def insert(store: StudyStore, *trials: Trial) -> None:
+    def work(transaction):
+        for trial in trials:
+            transaction.insert(trial)
+
+    store.transact(work)
+
+
+class StoreContract:
+    """Inherited by one test class a store."""
+
+    @pytest.fixture
+    def open_store(self) -> OpenStore:
+        """Opens the study that this test is about: the same one at every call."""
+        raise NotImplementedError
+
+    @pytest.fixture
+    def store(self, open_store: OpenStore) -> StudyStore:
+        return open_store()
+
+    def test_a_new_study_is_empty_and_keeps_its_declaration(self, store):
+        assert store.spec == SPEC
+        assert store.changes(0) == (0, [])
+        assert store.reports() == {}
+        assert store.recommendation() is None
+
+    def test_a_trial_comes_back_as_it_was_written(self, store, open_store):
+        insert(store, FULL)
+        for reader in (store, open_store()):
+            (read,) = reader.changes(0)[1]
+            assert read == FULL
+            assert list(read.params) == list(FULL.params)
+            assert math.copysign(1, read.values["π"]) == -1
+            assert [type(v) for v in read.params.values()] == [type(v) for v in FULL.params.values()]
+
+    def test_nan_survives(self, store):
+        insert(store, Trial(0, {"x": 1.0}, values={"loss": math.nan}))
+        assert math.isnan(store.changes(0)[1][0].values["loss"])
+
+    def test_changes_are_those_after_the_revision_in_the_order_of_ids(self, store):
+        insert(store, Trial(0, {"x": 0}), Trial(1, {"x": 1}), Trial(2, {"x": 2}))
+        revision, trials = store.changes(0)
+        assert [trial.id for trial in trials] == [0, 1, 2]
+        assert store.changes(revision) == (revision, [])
+        store.transact(lambda transaction: transaction.update(replace(trials[2], state="failed")))
+        store.transact(lambda transaction: transaction.update(replace(trials[0], state="failed")))
+        latest, changed = store.changes(revision)
+        assert latest > revision
+        assert [(trial.id, trial.state) for trial in changed] == [(0, "failed"), (2, "failed")]
+
+    def test_a_transaction_that_writes_nothing_makes_no_revision(self, store):
+        insert(store, Trial(0, {"x": 0}))
+        before = store.changes(0)[0]
+        assert store.transact(lambda transaction: transaction.changes(0)[0]) == before
+        assert store.changes(0)[0] == before
+
+    def test_a_transaction_sees_what_was_kept_before_it(self, store, open_store):
+        other = open_store()
+        insert(other, Trial(0, {"x": 0}))
+        assert [t.id for t in store.transact(lambda transaction: transaction.changes(0)[1])] == [0]
+
+    def test_a_transaction_that_raises_leaves_nothing_behind(self, store):
+        insert(store, Trial(0, {"x": 0}))
+
+        def breaks(transaction):
+            transaction.insert(Trial(1, {"x": 1}))
+            transaction.update(Trial(0, {"x": 0}, state="failed"))
+            raise KeyError("on purpose")
+
+        with pytest.raises(KeyError, match="on purpose"):
+            store.transact(breaks)
+        assert [(trial.id, trial.state) for trial in store.changes(0)[1]] == [(0, "pending")]
+        insert(store, Trial(1, {"x": 1}))  # the lock was given back, and the id is free
+
+    def test_writers_exclude_one_another(self, store, open_store):
+        stores = [store, open_store(), open_store(), open_store()]
+        inside, overlaps = [], []
+
+        def claim(transaction):
+            inside.append(None)
+            overlaps.append(len(inside) > 1)
+            n = len(transaction.changes(0)[1])
+            time.sleep(0.002)
+            transaction.insert(Trial(n, {"x": n}))
+            inside.pop()
+            return n
+
+        claimed = []
+
+        def many(mine):
+            claimed.extend(mine.transact(claim) for _ in range(5))
+
+        threads = [threading.Thread(target=many, args=(mine,)) for mine in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert sorted(claimed) == list(range(20))
+        assert not any(overlaps)
+        assert [trial.id for trial in store.changes(0)[1]] == list(range(20))
+
+    def test_a_reader_sees_whole_transactions_only(self, store, open_store):
+        reader, seen = open_store(), []
+        stop = threading.Event()
+
+        def read():
+            while not stop.is_set():
+                seen.append(len(reader.changes(0)[1]))
+
+        thread = threading.Thread(target=read)
+        thread.start()
+        for first in range(0, 20, 2):
+            insert(store, Trial(first, {"x": 0}), Trial(first + 1, {"x": 1}))
+        stop.set()
+        thread.join()
+        assert all(n % 2 == 0 for n in seen)
+
+    def test_curves_keep_the_last_value_of_a_step(self, store, open_store):
+        insert(store, Trial(0, {"x": 0}), Trial(1, {"x": 1}))
+        for trial_id, step, value in [(0, 2.0, 0.5), (0, 1.0, 0.7), (1, 1.0, math.inf), (0, 2.0, 0.4)]:
+            store.add_report(trial_id, step, value)
+        assert open_store().reports() == {0: {1.0: 0.7, 2.0: 0.4}, 1: {1.0: math.inf}}
+        store.add_report(1, 2.0, math.nan)
+        assert math.isnan(store.reports()[1][2.0])
+
+    def test_the_recommendation_is_the_one_kept_last(self, store, open_store):
+        store.recommend({"told": 3, "trial": 1})
+        store.recommend({"told": 4, "trial": 0})
+        assert open_store().recommendation() == {"told": 4, "trial": 0}
+
+    def test_a_closed_store_can_be_opened_again(self, store, open_store):
+        insert(store, FULL)
+        store.close()
+        assert open_store().changes(0)[1] == [FULL]
+
+
+class SharedStoreContract(StoreContract):
+    """Also inherited by stores that outlive their process: others must tell a slow worker from a dead one."""
+
+    def test_a_pending_trial_without_a_beat_is_silent(self, store):
+        insert(store, Trial(0, {"x": 0}, asked_at=1.0), Trial(1, {"x": 1}, state="queued"))
+        before, after = time.time() - 60, time.time() + 60
+        silent = {moment: store.transact(lambda t, m=moment: t.silent_since(m)) for moment in (before, after)}
+        assert silent == {before: [], after: [0]}
+
+    def test_a_beat_and_a_report_are_signs_of_life(self, store):
+        insert(store, Trial(0, {"x": 0}), Trial(1, {"x": 1}), Trial(2, {"x": 2}))
+        time.sleep(0.02)
+        moment = time.time()
+        store.beat([0], moment + 1)
+        store.add_report(1, 1.0, 0.5)
+        assert store.transact(lambda transaction: transaction.silent_since(moment)) == [2]
+
+    def test_a_trial_that_has_ended_is_never_silent(self, store):
+        insert(store, Trial(0, {"x": 0}))
+        store.transact(lambda transaction: transaction.update(Trial(0, {"x": 0}, state="complete")))
+        assert store.transact(lambda transaction: transaction.silent_since(time.time() + 60)) == []
+
+    def test_a_queued_trial_starts_to_beat_when_it_is_asked_for(self, store):
+        insert(store, Trial(0, {"x": 0}, state="queued"))
+        store.transact(lambda transaction: transaction.update(Trial(0, {"x": 0}, asked_at=1.0)))
+        assert store.transact(lambda transaction: transaction.silent_since(time.time() - 60)) == []

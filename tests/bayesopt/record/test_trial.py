@@ -1,0 +1,64 @@
+import copy
+import pickle
+
+import pytest
+
+from bayesopt.record.trial import Trial
+
+TRIAL = Trial(3, {"lr": 0.1, "mix": {"web": 0.5, "code": 0.5}}, values={"loss": 1.0})
+
+
+def test_a_trial_reads_as_a_mapping_of_its_parameters():
+    assert dict(TRIAL) == TRIAL.params
+    assert (lambda lr, mix: (lr, mix))(**TRIAL) == (0.1, {"web": 0.5, "code": 0.5})
+    assert len(TRIAL) == 2
+    assert "lr" in TRIAL and "loss" not in TRIAL
+    with pytest.raises(KeyError, match="loss"):
+        TRIAL["loss"]
+
+
+def test_a_trial_cannot_be_changed():
+    with pytest.raises(AttributeError, match="cannot assign"):
+        TRIAL.state = "complete"
+    with pytest.raises(TypeError, match="item assignment"):
+        TRIAL["lr"] = 0.2
+
+
+def test_snapshots_are_equal_when_everything_in_them_is():
+    assert Trial(1, {"x": 0.0}) == Trial(1, {"x": 0.0})
+    assert Trial(1, {"x": 0.0}) != Trial(1, {"x": 0.0}, state="complete")
+    assert Trial(1, {"x": 0.0}) != {"x": 0.0}
+    assert len({Trial(1, {"x": 0.0}), Trial(1, {"x": 0.0})}) == 1
+
+
+class Monitor:
+    """Stands for an open study, which cannot be pickled."""
+
+    def __init__(self):
+        self.reports = []
+
+    def _report(self, trial_id, step, value):
+        self.reports.append((trial_id, step, value))
+
+    def _should_stop(self, trial_id):
+        return trial_id == 3
+
+    def __reduce__(self):
+        raise TypeError("a study stays in its process")
+
+
+def test_a_curve_goes_to_the_study():
+    trial = Trial(3, {"x": 0.0}, _study=Monitor())
+    trial.report(1, 0.5)
+    assert trial._study.reports == [(3, 1, 0.5)]
+    assert trial.should_stop()
+
+
+@pytest.mark.parametrize("copied", [lambda t: pickle.loads(pickle.dumps(t)), copy.deepcopy, copy.copy])
+def test_a_copy_for_another_process_leaves_the_study_behind(copied):
+    trial = Trial(3, {"x": 0.0}, _study=Monitor())
+    twin = copied(trial)
+    assert twin == trial
+    with pytest.raises(RuntimeError, match="trial 3 does not belong to an open study"):
+        twin.report(1, 0.5)
+    assert trial._study is not None

@@ -1,0 +1,293 @@
+"""From a history to models: features, transforms, odd data, and the recommendation."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from bayesopt.problem.parameters import Choice, Float, Int, Simplex
+from bayesopt.problem.priors import OptimumPrior
+from bayesopt.problem.space import Space
+from bayesopt.surrogate import MAX_EXACT, FeatureMap, _bilog, _standardised, fit_surrogate, recommend
+from gp.models.exact import ExactGP
+from gp.errors import NotPositiveDefiniteError
+
+LINE = Space({"x": Float(0.0, 1.0)})
+SQUARE = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
+MIXED = Space(
+    {
+        "lr": Float(1e-5, 1e-1, log=True),
+        "layers": Int(1, 8),
+        "optimizer": Choice(["adamw", "sgd", "lion"]),
+        "size": Choice(["s", "m", "l"], ordered=True),
+        "mixture": Simplex(["web", "code", "math"]),
+        "fixed": Choice(["only"]),
+    }
+)
+
+
+def smooth(X):
+    return np.sin(4.0 * X).sum(1)
+
+
+def points(n, d, seed=0):
+    return np.random.default_rng(seed).random((n, d))
+
+
+# -- features ---------------------------------------------------------------------------------------------------------
+
+
+def test_numbers_are_their_own_features_and_a_constant_has_none():
+    features = FeatureMap(MIXED)
+    U = MIXED.sample(5, np.random.default_rng(0))
+    Z = features(U)
+    assert Z.shape == (5, 1 + 1 + 3 + 1 + 3)
+    assert np.array_equal(Z[:, :2], U[:, :2])
+    assert features.groups == [0, 1, 2, 2, 2, 3, 4, 4, 4]
+
+
+def test_two_options_lie_as_far_apart_as_the_ends_of_a_number():
+    space = Space({"c": Choice(["a", "b", "c"])})
+    Z = FeatureMap(space)(np.array([[1 / 6], [0.5], [5 / 6]]))
+    distances = np.linalg.norm(Z[:, None] - Z[None], axis=-1)
+    assert distances[~np.eye(3, dtype=bool)] == pytest.approx(np.ones(6))
+
+
+def test_a_mixture_becomes_the_square_roots_of_its_shares():
+    space = Space({"m": Simplex(["a", "b", "c"])})
+    Z = FeatureMap(space)(space.encode({"m": {"a": 0.25, "b": 0.25, "c": 0.5}})[None])
+    assert Z[0] == pytest.approx([0.5, 0.5, math.sqrt(0.5)], abs=1e-6)
+
+
+def test_a_space_of_constants_still_has_a_feature():
+    assert FeatureMap(Space({"c": Choice(["only"])}))(np.full((2, 1), 0.5)).shape == (2, 1)
+
+
+def test_the_pullback_agrees_with_finite_differences():
+    features = FeatureMap(MIXED)
+    U = np.random.default_rng(1).uniform(0.1, 0.9, (6, MIXED.dim))
+    weights = np.random.default_rng(2).standard_normal((6, len(features.groups)))
+    gradient = features.pullback(U, weights)
+    step = 1e-6
+    for j, column in enumerate(MIXED.columns):
+        if column.kind == "categorical":
+            assert not gradient[:, j].any()
+            continue
+        move = np.zeros(MIXED.dim)
+        move[j] = step
+        slope = (weights * (features(U + move) - features(U - move))).sum(1) / (2 * step)
+        assert gradient[:, j] == pytest.approx(slope, abs=1e-5)
+
+
+def test_the_corners_of_a_mixture_have_finite_gradients():
+    space = Space({"m": Simplex(["a", "b", "c"])})
+    corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
+    assert np.isfinite(FeatureMap(space).pullback(corners, np.ones((4, 3)))).all()
+
+
+# -- transforms -------------------------------------------------------------------------------------------------------
+
+
+def test_margins_keep_their_sign_and_forget_their_unit():
+    margins = np.array([-3.0, -1.0, 0.0, 0.5, 1e4])
+    transformed, slope = _bilog(margins)
+    assert np.array_equal(np.sign(transformed), np.sign(margins))
+    assert transformed == pytest.approx(_bilog(1e9 * margins)[0])
+    step = 1e-6
+    typical = 2.0  # the median size of the four that are not 0
+    for m, s in zip(margins, slope, strict=True):
+        up, down = (math.copysign(math.log1p(abs(v) / typical), v) for v in (m + step, m - step))
+        assert s == pytest.approx((up - down) / (2 * step), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1.0], [7.0] * 5, [1e300, -1e300, 0.0, 1.0], [-1e300] + [0.0] * 9, [1e-300, 2e-300, 3e-300], [0.0, 0.0]],
+    ids=["one", "equal", "huge", "one terrible", "tiny", "zeros"],
+)
+def test_any_objective_values_are_standardised_to_finite_ones(values):
+    y, offset, scale = _standardised(np.array(values))
+    assert np.isfinite(y).all() and math.isfinite(offset) and 0 < scale < math.inf
+    assert np.abs(y).max() <= len(values)
+
+
+def test_a_terrible_value_does_not_flatten_the_others():
+    y, _, _ = _standardised(np.array([1.0, 2.0, 3.0, 4.0, 5.0, -1e12]))
+    assert y[4] - y[0] > 0.5
+
+
+def test_a_wonderful_value_is_kept_as_it_is():
+    values = np.array([1.0, 2.0, 3.0, 4.0, 50.0])
+    y, offset, scale = _standardised(values)
+    assert offset + scale * y == pytest.approx(values)
+
+
+# -- models -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("X", "objective"),
+    [
+        ([[0.5, 0.5]], [1.0]),
+        ([[0.5, 0.5]] * 6, [1.0, 2.0, 3.0, 1.0, 2.0, 3.0]),
+        (points(6, 2), [3.0] * 6),
+        (points(6, 2), [1e300, -1e300, 0.0, 1.0, 2.0, 3.0]),
+    ],
+    ids=["one trial", "one place", "equal values", "huge values"],
+)
+@pytest.mark.parametrize("noise", [None, 0.0, 0.1])
+def test_odd_histories_give_finite_predictions(make_history, X, objective, noise):
+    surrogate = fit_surrogate(make_history(SQUARE, X, objective, noise=noise))
+    prediction = surrogate.objective.predictor.predict(surrogate.tensor(points(4, 2)))
+    assert torch.isfinite(prediction.mean).all()
+    assert (prediction.variance > 0).all()
+
+
+def test_a_margin_that_was_not_measured_is_left_out_of_its_model_alone(make_history):
+    X = points(6, 1)
+    constraints = np.stack([X[:, 0] - 0.5, X[:, 0] - 0.2], 1)
+    constraints[2, 0] = np.nan
+    surrogate = fit_surrogate(make_history(LINE, X, smooth(X), constraints=constraints))
+    assert [len(model.train_X) for model in surrogate.constraints] == [5, 6]
+    assert len(surrogate.objective.train_X) == 6
+
+
+def test_a_constraint_never_measured_has_no_model_and_leaves_feasibility_open(make_history):
+    X = points(3, 1)
+    surrogate = fit_surrogate(make_history(LINE, X, smooth(X), constraints=np.full((3, 1), np.nan)))
+    assert surrogate.constraints == (None,)
+    assert surrogate.told_probability_feasible == pytest.approx([0.5] * 3)
+
+
+def test_the_probability_of_feasibility_follows_the_margin(make_history):
+    X = np.linspace(0.0, 1.0, 12)[:, None]
+    surrogate = fit_surrogate(make_history(LINE, X, smooth(X), constraints=X - 0.5))
+    probability = surrogate.told_probability_feasible
+    assert (probability[X[:, 0] < 0.4] > 0.9).all()
+    assert (probability[X[:, 0] > 0.6] < 0.1).all()
+
+
+def test_a_known_noise_is_not_learned(make_history):
+    X = points(8, 1)
+    known = fit_surrogate(make_history(LINE, X, smooth(X), noise=0.2))
+    assert not known.objective.learns_noise
+    assert math.sqrt(known.objective.noise_variance) * known.scale == pytest.approx(0.2, rel=1e-3)
+    partly = make_history(LINE, X, smooth(X), objective_sd=np.array([0.1] * 4 + [np.nan] * 4))
+    assert fit_surrogate(partly).objective.learns_noise
+
+
+def test_a_long_history_is_thinned_and_keeps_its_best(make_history):
+    X = points(MAX_EXACT + 60, 2)
+    y = smooth(X)
+    surrogate = fit_surrogate(make_history(SQUARE, X, y))
+    assert len(surrogate.objective.train_X) == MAX_EXACT
+    assert surrogate.objective.train_Y.max().item() == pytest.approx((y.max() - surrogate.offset) / surrogate.scale)
+    assert len(surrogate.told_mean_sd[0]) == len(X)
+
+
+def test_the_same_history_gives_the_same_models_bitwise(make_history):
+    X = points(15, 2)
+    fits = [fit_surrogate(make_history(SQUARE, X, smooth(X))).objective.hyperparameters for _ in range(2)]
+    assert np.array_equal(*fits)
+
+
+def test_a_fit_that_fails_keeps_the_prior_and_warns_once(make_history, monkeypatch):
+    def broken(self, **_):
+        raise NotPositiveDefiniteError("no")
+
+    monkeypatch.setattr(ExactGP, "fit", broken)
+    with pytest.warns(RuntimeWarning, match="the objective could not be fitted and keeps its prior: no") as caught:
+        surrogate = fit_surrogate(make_history(LINE, points(5, 1), np.arange(5.0)))
+    assert len(caught) == 1
+    assert torch.isfinite(surrogate.objective.predictor.predict(surrogate.tensor(points(2, 1))).mean).all()
+
+
+# -- survival ---------------------------------------------------------------------------------------------------------
+
+
+def survival(make_history, failed, told=((0.9, 0.9),)):
+    history = make_history(SQUARE, told, np.arange(float(len(told))), failed=np.array(failed))
+    surrogate = fit_surrogate(history)
+
+    def probability(*place):
+        return surrogate.survival.log_probability(surrogate.tensor(np.array([place])))[0].exp().item()
+
+    return probability
+
+
+def test_without_a_failure_there_is_no_survival_model(make_history):
+    assert fit_surrogate(make_history(LINE, points(3, 1), np.arange(3.0))).survival is None
+
+
+def test_a_failure_repels_nearby_and_nowhere_else(make_history):
+    probability = survival(make_history, [(0.2, 0.2)])
+    assert probability(0.2, 0.2) < 0.1
+    assert probability(0.7, 0.7) > 0.95
+
+
+def test_more_failures_at_a_place_repel_more_and_further(make_history):
+    one, six = survival(make_history, [(0.2, 0.2)]), survival(make_history, [(0.2, 0.2)] * 6)
+    assert six(0.2, 0.2) < 1e-3 * one(0.2, 0.2)
+    assert six(0.35, 0.2) < one(0.35, 0.2)
+
+
+def test_survivors_nearby_forgive_a_failure(make_history):
+    probability = survival(make_history, [(0.2, 0.2)], told=[(0.2, 0.21), (0.21, 0.2), (0.19, 0.2)])
+    assert probability(0.2, 0.2) > 0.6
+
+
+def test_the_gradient_of_survival_agrees_with_finite_differences(make_history):
+    history = make_history(SQUARE, points(4, 2), np.arange(4.0), failed=points(3, 2, seed=1))
+    surrogate = fit_surrogate(history)
+    Z = surrogate.tensor(points(5, 2, seed=2))
+    _, gradient = surrogate.survival.log_probability(Z)
+    for j in range(2):
+        move = torch.zeros(2)
+        move[j] = 1e-6
+        up, down = (surrogate.survival.log_probability(Z + sign * move)[0] for sign in (1, -1))
+        assert gradient[:, j].tolist() == pytest.approx(((up - down) / 2e-6).tolist(), abs=1e-6)
+
+
+# -- recommendation ---------------------------------------------------------------------------------------------------
+
+
+def test_under_noise_the_recommendation_is_not_fooled_by_a_lucky_value(make_history):
+    rng = np.random.default_rng(0)
+    X = rng.random((40, 1))
+    truth = -((X[:, 0] - 0.5) ** 2)
+    y = truth + 0.05 * rng.standard_normal(40)
+    worst = int(np.argmin(truth))
+    y[worst] = y.max() + 0.02
+    recommended = recommend(make_history(LINE, X, y))
+    assert recommended.index != worst
+    assert truth[recommended.index] > -0.01
+    assert recommended.mean.shape == recommended.sd.shape == recommended.probability_feasible.shape == (40,)
+    assert np.abs(recommended.mean - truth).mean() < 0.05
+
+
+def test_deterministic_outcomes_recommend_the_best_observed(make_history):
+    X = points(10, 1)
+    history = make_history(LINE, X, smooth(X), noise=0.0)
+    assert recommend(history).index == history.best_observed
+
+
+def test_what_is_probably_infeasible_is_not_recommended(make_history):
+    X = np.linspace(0.0, 1.0, 21)[:, None]
+    y = X[:, 0] + 0.1 * np.random.default_rng(0).standard_normal(21)
+    index = recommend(make_history(LINE, X, y, constraints=X - 0.5)).index
+    assert 0.3 < X[index, 0] <= 0.5
+
+
+def test_nothing_told_recommends_nothing(make_history):
+    assert recommend(make_history(LINE)).index is None
+
+
+def test_nothing_feasible_recommends_nothing(make_history):
+    X = np.linspace(0.0, 1.0, 8)[:, None]
+    assert recommend(make_history(LINE, X, X[:, 0], constraints=X + 5.0)).index is None
+
+
+def test_the_history_may_carry_beliefs_that_the_models_do_not_need(make_history):
+    prior = OptimumPrior({"x": (0.5, 0.1)}).on(LINE)
+    assert recommend(make_history(LINE, points(3, 1), np.arange(3.0), priors=(prior,))).index is not None

@@ -1,0 +1,292 @@
+"""The exact Gaussian process against dense algebra written out here, GPyTorch, and finite differences."""
+
+import math
+
+import gpytorch
+import numpy as np
+import pytest
+import torch
+from botorch.acquisition.logei import qLogExpectedImprovement
+from botorch.acquisition.objective import ScalarizedPosteriorTransform
+
+from gp.errors import GPError, InvalidDataError
+from gp.models.exact import KNOWN_NOISE_FLOOR, ExactGP
+
+
+def data(n=12, d=3, seed=0):
+    generator = torch.Generator(device="cpu").manual_seed(seed)
+    X = torch.rand(n, d, generator=generator, device="cpu").to(torch.get_default_device())
+    return X, torch.sin(5.0 * X).sum(1, keepdim=True) + 3.0
+
+
+def kernel_by_hand(A, B, lengthscales):
+    """Matérn-5/2, entry by entry, in plain floats."""
+    rows = []
+    for a in A.tolist():
+        row = []
+        for b in B.tolist():
+            r = math.sqrt(sum(((x - y) / l) ** 2 for x, y, l in zip(a, b, lengthscales, strict=True)))
+            row.append((1 + math.sqrt(5) * r + 5 * r * r / 3) * math.exp(-math.sqrt(5) * r))
+        rows.append(row)
+    return torch.tensor(rows)
+
+
+def evidence_by_hand(model, theta):
+    """Dense log density of y at its generalised least squares mean."""
+    g = model.n_lengthscales
+    scales = [math.exp(theta[group]) for group in model.groups]
+    n = len(model.train_X)
+    K = kernel_by_hand(model.train_X, model.train_X, scales) + math.exp(theta[g]) * torch.eye(n)
+    y = ((model.train_Y - model.train_Y.mean()) / model.train_Y.std(correction=0))[:, 0]
+    inverse = torch.linalg.inv(K)
+    ones = torch.ones(n)
+    residual = y - (ones @ inverse @ y) / (ones @ inverse @ ones)
+    return (-0.5 * residual @ inverse @ residual - 0.5 * torch.logdet(K) - 0.5 * n * math.log(2 * math.pi)).item()
+
+
+@pytest.mark.parametrize("groups", [None, (0, 0, 1)], ids=["own lengthscales", "tied lengthscales"])
+def test_the_evidence_is_the_normal_density_at_the_generalised_least_squares_mean(groups):
+    model = ExactGP(*data(), groups=groups)
+    theta = np.random.default_rng(0).normal(-0.5, 0.4, (4, model.n_lengthscales + 1))
+    value, _ = model.log_evidence(theta)
+    assert value == pytest.approx([evidence_by_hand(model, row) for row in theta], abs=1e-8)
+
+
+def test_the_evidence_agrees_with_gpytorch():
+    X, Y = data()
+    model = ExactGP(X, Y)
+    theta = np.array([[-0.3, 0.2, -1.0, -3.0]])
+    y = model._y
+    model.hyperparameters = theta[0]
+    kernel = gpytorch.kernels.MaternKernel(nu=2.5, ard_num_dims=3)
+    kernel.lengthscale = torch.as_tensor(np.exp(theta[:, :3]))
+    covariance = kernel(X).to_dense() + math.exp(-3.0) * torch.eye(len(X))
+    mean = model.predictor.mean.expand(len(X))
+    reference = torch.distributions.MultivariateNormal(mean, covariance).log_prob(y)
+    assert model.log_evidence(theta)[0] == pytest.approx(reference.item(), abs=1e-8)
+
+
+@pytest.mark.parametrize("coincident", [False, True], ids=["apart", "coincident"])
+@pytest.mark.parametrize("options", [{}, {"noise": 0.3}, {"groups": (0, 1, 0)}, {"center": False}], ids=str)
+def test_gradients_of_evidence_and_prior_agree_with_finite_differences(options, coincident):
+    X, Y = data()
+    if coincident:
+        X[1], X[2] = X[0], X[0]
+    model = ExactGP(X, Y, **options)
+    theta = np.random.default_rng(1).normal(-0.5, 0.3, (2, len(model.hyperparameters)))
+    step = 1e-6
+    for function in (model.log_evidence, model.log_prior):
+        _, gradient = function(theta)
+        for j in range(theta.shape[1]):
+            up, down = theta.copy(), theta.copy()
+            up[:, j] += step
+            down[:, j] -= step
+            slope = (function(up)[0] - function(down)[0]) / (2 * step)
+            assert gradient[:, j] == pytest.approx(slope, abs=2e-7)  # values of size 30, rounded, over 2e-6
+
+
+def test_the_prior_density_is_that_of_lengthscales_and_noise_themselves():
+    model = ExactGP(*data())
+    theta = np.array([[-0.2, 0.1, 0.4, -5.0]])
+    median = torch.tensor(0.5 * math.sqrt(3.0))
+    lengthscales = torch.distributions.LogNormal(median.log(), 0.7).log_prob(torch.as_tensor(np.exp(theta[0, :3])))
+    noise = torch.distributions.LogNormal(torch.tensor(-4.0), 1.0).log_prob(torch.tensor(math.exp(-5.0)))
+    assert model.log_prior(theta)[0] == pytest.approx((lengthscales.sum() + noise).item(), abs=1e-10)
+
+
+def test_before_the_fit_hyperparameters_stand_at_the_mode_of_their_prior():
+    model = ExactGP(*data())
+    _, slope = model.log_prior(model.hyperparameters[None])
+    assert np.abs(slope).max() < 1e-12
+
+
+def test_the_fit_is_stationary_and_beats_its_starts():
+    model = ExactGP(*data(30))
+    mode = model.hyperparameters[None]
+    model.fit()
+    best = model.hyperparameters[None]
+
+    def density(theta):
+        return model.log_evidence(theta)[0] + model.log_prior(theta)[0]
+
+    assert density(best) > density(mode)
+    gradient = model.log_evidence(best)[1] + model.log_prior(best)[1]
+    assert np.abs(gradient).max() < 0.05  # the fit ends where a step gains less than 1e-7 of the density's log
+
+
+def test_the_same_data_give_the_same_fit_bitwise():
+    first, second = (ExactGP(*data(20)).fit().hyperparameters for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_the_posterior_is_that_of_dense_algebra():
+    X, Y = data()
+    model = ExactGP(X, Y, noise=0.2)
+    test = data(5, seed=1)[0]
+    scales = model.lengthscales.tolist()
+    noise = 0.2**2 / model.scale**2 + KNOWN_NOISE_FLOOR
+    K = kernel_by_hand(X, X, scales) + noise * torch.eye(len(X))
+    k = kernel_by_hand(test, X, scales)
+    inverse = torch.linalg.inv(K)
+    y = (Y[:, 0] - model.offset) / model.scale
+    mean = inverse.sum(0) @ y / inverse.sum()
+    expected_mean = model.offset + model.scale * (mean + k @ inverse @ (y - mean))
+    expected_covariance = model.scale**2 * (kernel_by_hand(test, test, scales) - k @ inverse @ k.mT)
+    posterior = model.posterior(test)
+    assert (posterior.mean[:, 0] - expected_mean).abs().max() < 1e-8
+    assert (posterior.distribution.covariance_matrix - expected_covariance).abs().max() < 1e-8
+    noisy = model.posterior(test, observation_noise=True)
+    assert (noisy.variance - posterior.variance - noise * model.scale**2).abs().max() < 1e-10
+
+
+@pytest.mark.parametrize("at_data", [False, True], ids=["between the data", "on the data"])
+def test_the_graph_free_prediction_is_the_posterior_and_so_is_its_gradient(at_data):
+    X, Y = data()
+    model = ExactGP(X, Y, groups=(0, 0, 1)).fit()
+    test = X[:4].clone() if at_data else data(4, seed=2)[0]
+    test.requires_grad_(True)
+    posterior = model.posterior(test[:, None])
+    weights = torch.tensor([[1.0], [-2.0], [0.5], [3.0]])
+    (weights * posterior.mean[:, 0] + weights * posterior.variance[:, 0]).sum().backward()
+    prediction = model.predictor.predict(test.detach())
+    assert (prediction.mean - posterior.mean[:, 0]).abs().max() < 1e-9
+    assert (prediction.variance - posterior.variance[:, 0, 0]).abs().max() < 1e-9
+    assert torch.isfinite(test.grad).all()
+    assert (prediction.pullback(weights, weights[:, 0]) - test.grad).abs().max() < 1e-7
+
+
+def test_a_gradient_step_agrees_with_finite_differences_also_on_a_training_point():
+    model = ExactGP(*data()).fit()
+    point = model.train_X[:1].clone()
+    gradient = model.predictor.predict(point).pullback(torch.ones(1, 1), torch.zeros(1))[0]
+    step = 1e-5
+    for j in range(3):
+        move = torch.zeros(1, 3)
+        move[0, j] = step
+        up, down = (model.predictor.predict(point + sign * move).mean for sign in (1, -1))
+        assert ((up - down) / (2 * step)).item() == pytest.approx(gradient[j].item(), abs=1e-6)
+
+
+def test_conditioning_is_the_bayesian_update():
+    X, Y = data(15)
+    model = ExactGP(X[:10], Y[:10], noise=0.1)
+    model.fit()
+    test = data(6, seed=3)[0]
+    joint = model.posterior(torch.cat([test, X[10:]]))
+    mean, covariance = joint.mean[:, 0], joint.distribution.covariance_matrix
+    observed = covariance[6:, 6:] + model.noise_variance * torch.eye(5)
+    gain = torch.linalg.solve(observed, covariance[6:, :6]).mT
+    expected = mean[:6] + gain @ (Y[10:, 0] - mean[6:])
+    after = model.condition_on_observations(X[10:], Y[10:]).posterior(test)
+    assert (after.mean[:, 0] - expected).abs().max() < 1e-6
+    assert (after.variance[:, 0] - (covariance[:6, :6] - gain @ covariance[6:, :6]).diagonal()).abs().max() < 1e-6
+
+
+def test_a_fantasy_is_a_conditioned_model_whose_observation_was_drawn_from_the_posterior():
+    model = ExactGP(*data()).fit()
+    points, test = data(2, seed=4)[0], data(5, seed=5)[0]
+    normals = torch.randn(2, 3)
+    fantasies, drawn = model.fantasies(points, normals)
+    prediction = fantasies.predict(test)
+    for column in range(3):
+        after = model.condition_on_observations(points, drawn[:, column : column + 1]).posterior(test[:, None])
+        assert (prediction.mean[:, column] - after.mean[:, 0, 0]).abs().max() < 1e-8
+        assert (prediction.variance - after.variance[:, 0, 0]).abs().max() < 1e-8
+
+
+def test_fantasies_have_the_moments_of_the_noisy_posterior_within_four_standard_errors():
+    model = ExactGP(*data()).fit()
+    points = data(2, seed=4)[0]
+    n = 20_000
+    _, drawn = model.fantasies(points, torch.randn(2, n))
+    posterior = model.posterior(points, observation_noise=True)
+    covariance = posterior.distribution.covariance_matrix
+    error = (drawn.mean(1) - posterior.mean[:, 0]).abs()
+    assert (error < 4 * (covariance.diagonal() / n).sqrt()).all()
+    spread = (covariance.diagonal()[:, None] * covariance.diagonal() + covariance.square()) / n
+    assert ((torch.cov(drawn) - covariance).abs() < 4 * spread.sqrt()).all()
+
+
+def test_known_variances_pull_the_mean_towards_the_precise_observations():
+    X = torch.tensor([[0.5], [0.5], [0.1]])
+    Y = torch.tensor([[0.0], [1.0], [0.0]])
+    model = ExactGP(X, Y, torch.tensor([[1e-6], [1.0], [1e-6]]))
+    assert model.posterior(X[:1]).mean.item() < 0.05
+    assert not model.learns_noise
+
+
+def test_noise_is_learned_for_the_observations_whose_variance_is_not_known():
+    X, Y = data(40)
+    Y = Y + 0.3 * torch.randn(40, 1)
+    variance = torch.full((40, 1), torch.nan)
+    variance[:5] = 0.3**2
+    model = ExactGP(X, Y, variance).fit()
+    assert model.learns_noise
+    assert 0.1 < math.sqrt(model.noise_variance) < 0.9
+
+
+def test_an_uncentred_model_forgets_towards_zero():
+    X, Y = data()
+    far = torch.full((1, 3), 1e3)
+    assert ExactGP(X, Y, center=False).posterior(far).mean.item() == pytest.approx(0.0, abs=1e-12)
+    assert ExactGP(X, Y).posterior(far).mean.item() == pytest.approx(3.0, abs=2.0)
+
+
+def test_botorch_optimises_over_the_posterior_of_several_points():
+    X, Y = data()
+    model = ExactGP(X, Y).fit()
+    test = data(6, seed=6)[0].view(3, 2, 3).requires_grad_(True)
+    qLogExpectedImprovement(model, best_f=Y.max())(test).sum().backward()
+    assert torch.isfinite(test.grad).all() and test.grad.any()
+
+
+def test_a_posterior_transform_is_applied():
+    X, Y = data()
+    model = ExactGP(X, Y)
+    halved = model.posterior(X, posterior_transform=ScalarizedPosteriorTransform(torch.tensor([0.5])))
+    assert (halved.mean - 0.5 * model.posterior(X).mean).abs().max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("X", "Y"),
+    [
+        (torch.rand(1, 2, device="cpu").double(), torch.rand(1, 1, device="cpu").double()),
+        (torch.zeros(6, 2, device="cpu").double(), torch.arange(6.0, device="cpu")[:, None].double()),
+        (torch.rand(6, 2, device="cpu").double(), torch.full((6, 1), 7.0, device="cpu").double()),
+        (torch.rand(6, 2, device="cpu").double(), 1e-200 * torch.rand(6, 1, device="cpu").double()),
+    ],
+    ids=["one point", "duplicated points", "equal values", "tiny values"],
+)
+@pytest.mark.parametrize("noise", [None, 0.0])
+def test_degenerate_data_give_a_finite_model(X, Y, noise):
+    device = torch.get_default_device()
+    model = ExactGP(X.to(device), Y.to(device), noise=noise).fit()
+    prediction = model.predictor.predict(torch.rand(3, 2))
+    assert torch.isfinite(prediction.mean).all()
+    assert (prediction.variance > 0).all()
+
+
+def test_a_model_of_duplicates_without_noise_that_cannot_be_factored_says_so():
+    model = ExactGP(*data())
+    with pytest.raises(GPError, match="cannot be factored at any of 1 starts"):
+        model.fit(starts=np.full((1, 4), np.nan))
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda X, Y: ExactGP(X, Y[:, 0]), "expected X `n x d` and Y `n x 1`"),
+        (lambda X, Y: ExactGP(X[:0], Y[:0]), "n, d >= 1"),
+        (lambda X, Y: ExactGP(X.float(), Y), "both float64 or both float32"),
+        (lambda X, Y: ExactGP(X, Y * torch.nan), "must be finite"),
+        (lambda X, Y: ExactGP(X, Y, -Y.abs()), "variances >= 0"),
+        (lambda X, Y: ExactGP(X, Y, groups=(0, 2, 2)), "using every one of 0 .. g - 1"),
+        (lambda X, Y: ExactGP(X, Y, noise=-1.0), "finite standard deviation >= 0"),
+        (lambda X, Y: ExactGP(X, Y).posterior(X[:, :2]), "expected `... x q x d` with d=3"),
+        (lambda X, Y: ExactGP(X, Y).posterior(X, output_indices=[1]), "there is one output"),
+        (lambda X, Y: ExactGP(X, Y).condition_on_observations(X[:, :2], Y), "expected `k x d` with d=3"),
+    ],
+)
+def test_what_cannot_be_used_is_refused(make, message):
+    with pytest.raises(InvalidDataError, match=message):
+        make(*data())

@@ -1,0 +1,79 @@
+"""What README.md shows is true: its Python runs, its YAML parses, its commands and the files it links exist."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+TEXT = (ROOT / "README.md").read_text("utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```$", TEXT, flags=re.MULTILINE | re.DOTALL)
+EXTRAS = set(tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"])
+
+
+def blocks(*languages):
+    return [body for language, body in BLOCKS if language in languages]
+
+
+def commands():
+    lines = "\n".join(blocks("sh", "bash", "console")).replace("\\\n", " ").splitlines()
+    lines += re.findall(r"`((?:make|bayesopt) [^`]+)`", TEXT)  # named in passing
+    return [line for line in (line.strip().removeprefix("$ ") for line in lines) if line and line[0] != "#"]
+
+
+def test_every_block_names_a_language_that_is_checked():
+    assert {language for language, _ in BLOCKS} <= {"python", "sh", "bash", "console", "yaml", "text"}
+
+
+def test_the_python_blocks_run_in_order_as_one_program(tmp_path):
+    done = subprocess.run(
+        [sys.executable, "-c", "\n".join(blocks("python"))],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "MPLBACKEND": "Agg"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("block", blocks("yaml"))
+def test_the_yaml_block_is_yaml(block):
+    assert isinstance(yaml.safe_load(block), dict)
+
+
+@pytest.mark.parametrize("link", re.findall(r"\]\(([^):#]+)", TEXT))
+def test_the_linked_file_exists(link):
+    assert (ROOT / link).exists()
+
+
+@pytest.mark.parametrize("command", commands())
+def test_the_command_exists(command, capsys):
+    first, *rest = shlex.split(command, comments=True)
+    words = [word for word in rest if not word.startswith("-")]
+    if first == "make":
+        targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), flags=re.MULTILINE)
+        assert {word for word in words if "=" not in word} <= set(targets)
+    elif first == "bayesopt":
+        from bayesopt.cli import main
+
+        with pytest.raises(SystemExit) as end:
+            main([words[0], "--help"])
+        assert end.value.code == 0, capsys.readouterr().err
+    elif first == "pip":
+        wanted = re.fullmatch(r"(?:priorwise|\.)(?:\[(.*)\])?", words[1])
+        assert wanted, f"{command}: installs something else than this project"
+        assert set((wanted[1] or "").split(",")) - {""} <= EXTRAS
+    elif first.endswith("python"):
+        assert (ROOT / words[0]).is_file()
+    elif "/" in first:
+        assert os.access(ROOT / first, os.X_OK)
+    else:
+        assert first in {"git", "cd"}, f"{command}: teach this test how to tell that it exists"
