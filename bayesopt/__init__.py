@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bayesopt import acquisition, errors, plot, strategies
     from bayesopt.problem.budget import Budget, Spending
+    from bayesopt.problem.constraints import LinearConstraint
     from bayesopt.problem.outcomes import AtLeast, AtMost
     from bayesopt.problem.parameters import Choice, Float, Int, Simplex
     from bayesopt.problem.priors import OptimumPrior
-    from bayesopt.problem.constraints import LinearConstraint
     from bayesopt.problem.space import Space
     from bayesopt.record.trial import Trial
     from bayesopt.study import Study, Verdict

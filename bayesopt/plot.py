@@ -57,6 +57,8 @@ _PALE: Final = "#E4E4E4"
 _DPI: Final = 130
 _NAME_WIDTH: Final = 24
 """Characters of a name that are shown."""
+_TITLE_NAME_WIDTH: Final = 40
+"""Characters of the objective's name that are shown in a title."""
 _OPTION_WIDTH: Final = 12
 """Characters of an option that are shown."""
 _GRID: Final = 101
@@ -203,7 +205,7 @@ def _ended(study: Study) -> _Ended:
 def _draw_best_so_far(figure: FigureBase, study: Study) -> None:
     ended, limit = _ended(study), study.budget.limit
     objective = study.outcomes.objective
-    _title(figure, f"Best {objective.name} so far ({objective.direction})")
+    _title(figure, f"Best {_objective_name(study)} so far ({objective.direction})")
     if not len(ended.trials):
         _say(figure.subplots(), "no trial has ended yet")
         return
@@ -353,7 +355,7 @@ def _cuts(study: Study) -> list[_Cut]:
 
 
 def _anchors(study: Study, history: History) -> list[Trial]:
-    """The told trials, best first: the recommended one, the feasible ones by objective, then the nearest to feasible."""
+    """The told trials: the best, the feasible ones by their objective, then the nearest to feasible first."""
     trials = {trial.id: trial for trial in study.trials}
     broken = np.where(np.isnan(history.constraints), np.inf, np.maximum(history.constraints, 0.0))
     violation = broken.max(axis=1, initial=0.0)
@@ -448,13 +450,13 @@ def _predicted(surrogate: "Surrogate", U: FloatArray) -> tuple[FloatArray, Float
 def _draw_slices(figure: FigureBase, study: Study, cuts: Sequence[_Cut], columns: int, n_all: int) -> None:
     objective = study.outcomes.objective
     if not cuts:
-        _title(figure, f"{objective.name} along each parameter")
+        _title(figure, f"{_objective_name(study)} along each parameter")
         _say(figure.subplots(), "the model needs two trials that were told")
         return
     rows = math.ceil(len(cuts) / columns)
     anchor = cuts[0].anchor
     which = f"the {len(cuts)} of {n_all} parameters that matter most" if len(cuts) < n_all else "each parameter"
-    _title(figure, f"What the model expects of {objective.name} along {which}, through trial {anchor.id}")
+    _title(figure, f"What the model expects of {_objective_name(study)} along {which}, through trial {anchor.id}")
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
     low, high = _slice_range(study, cuts)
     for index, ax in enumerate(axes.flat):
@@ -484,7 +486,7 @@ def _slice_range(study: Study, cuts: Sequence[_Cut]) -> tuple[float, float]:
     span = max(high - low, 1e-12)
     low = min(low, max(low - span, min(float(lower.min()) for lower, _ in bands)))
     high = max(high, min(high + span, max(float(upper.max()) for _, upper in bands)))
-    margin = 0.05 * (high - low) or 1.0
+    margin = max(0.05 * (high - low), 1e-3 * abs(high))
     return low - margin, high + margin
 
 
@@ -601,7 +603,7 @@ def _axes_of(study: Study) -> list[tuple[str, str | None]]:
 
 def _draw_parallel(figure: FigureBase, study: Study) -> None:
     objective, ended = study.outcomes.objective, _ended(study)
-    _title(figure, f"Every trial through all parameters, coloured by {objective.name} ({objective.direction})")
+    _title(figure, f"Every trial through all parameters, coloured by {_objective_name(study)} ({objective.direction})")
     ax = figure.subplots()
     if not len(ended.trials):
         _say(ax, "no trial has ended yet")
@@ -618,7 +620,7 @@ def _draw_parallel(figure: FigureBase, study: Study) -> None:
         if len(rows):
             label = f"{kind} ({len(rows)})"
             ax.add_collection(LineCollection([paths[i] for i in rows], colors=colour, linewidths=0.9, linestyles=dashes,
-                                             alpha=0.6, label=label, zorder=1))  # fmt: skip
+                                             alpha=0.45, label=label, zorder=1))  # fmt: skip
     if good.any():
         _draw_feasible_lines(figure, ax, study, ended, [path for path, keep in zip(paths, good, strict=True) if keep])
     for position, (name, share) in zip(range(len(names)), names, strict=True):
@@ -657,6 +659,8 @@ def _draw_feasible_lines(
     ax.plot(
         best[:, 0], best[:, 1], color=_BEST, linewidth=2.8, marker="o", markersize=5, zorder=4, label="best observed"
     )
+    if high <= low:
+        return  # one value has no scale
     bar = figure.colorbar(lines, ax=ax, pad=0.01, fraction=0.03, aspect=28)
     bar.set_label(_plain(objective.name), color=_INK)
     bar.outline.set_visible(False)  # type: ignore[operator]
@@ -675,7 +679,7 @@ def _draw_axis(ax: "Axes", study: Study, position: int, name: str, share: str | 
     parameter: Any = study.space[name]
     ax.plot([position, position], [0, 1], color=_INK, linewidth=1.1, zorder=5)
     for height, text in _axis_ticks(parameter, share):
-        ax.plot([position - 0.03, position], [height, height], color=_INK, linewidth=0.9, zorder=5)
+        ax.plot(position, height, marker="_", markersize=6, color=_INK, zorder=5)
         _tick_text(ax, position, height, text)
     if parameter.active_if is not None:
         ax.plot(position, _INACTIVE_AT, marker="o", markersize=4, color=_GREY, zorder=5)
@@ -684,7 +688,7 @@ def _draw_axis(ax: "Axes", study: Study, position: int, name: str, share: str | 
 
 def _tick_text(ax: "Axes", position: float, height: float, text: str) -> None:
     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
-    ax.annotate(text, (position, height), xytext=(-5, 0), textcoords="offset points", ha="right", va="center",
+    ax.annotate(text, (position, height), xytext=(-6, 0), textcoords="offset points", ha="right", va="center",
                 fontsize=8, color=_INK, zorder=7, bbox=box)  # fmt: skip
 
 
@@ -737,15 +741,18 @@ def _draw_constraint(ax: "Axes", x: FloatArray, values: FloatArray, constraint: 
     measured = np.isfinite(values)
     low, high = _bound_range(values[measured], constraint.bound)
     clipped = np.clip(values, low, high)
-    held, broken = measured & (margins <= 0), measured & (margins > 0)
-    ax.scatter(x[held], clipped[held], s=20, color=_BLUE, alpha=0.7, linewidths=0, label="holds", zorder=3)
-    ax.scatter(x[broken], clipped[broken], s=22, marker="D", facecolors="none", edgecolors=_ORANGE, linewidths=1.2,
-               label="is broken", zorder=3)  # fmt: skip
+    for rows, style in (
+        (measured & (margins <= 0), {"label": "holds", "s": 20, "color": _BLUE, "alpha": 0.7, "linewidths": 0}),
+        (measured & (margins > 0), {"label": "is broken", "s": 22, "marker": "D", "facecolors": "none",
+                                    "edgecolors": _ORANGE, "linewidths": 1.2}),
+    ):  # fmt: skip
+        if rows.any():
+            ax.scatter(x[rows], clipped[rows], zorder=3, **style)
     unknown, failed = ~measured & (ended.kinds != "failed"), ended.kinds == "failed"
     for rows, marker, colour, label in ((unknown, "|", _GREY, "not measured"), (failed, "x", _RED, "failed")):
         if rows.any():
-            ax.scatter(x[rows], np.full(rows.sum(), 0.04), marker=marker, color=colour, s=24, linewidths=1.3, label=label,
-                       transform=ax.get_xaxis_transform(), zorder=3)  # fmt: skip
+            ax.scatter(x[rows], np.full(rows.sum(), 0.04), marker=marker, color=colour, s=24, linewidths=1.3,
+                       label=label, transform=ax.get_xaxis_transform(), zorder=3)  # fmt: skip
     margin = 0.1 * (high - low) or max(abs(high) * 0.1, 1e-12)
     ax.set_ylim(low - margin, high + margin)
     far = high + margin if constraint.symbol == "<=" else low - margin
@@ -792,7 +799,7 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _title(figure: FigureBase, text: str) -> None:
-    figure.suptitle(_plain(text, 110), fontsize=11.5, color=_INK)
+    figure.suptitle(_plain(text, 130), fontsize=11.5, color=_INK)
 
 
 def _tidy(ax: "Axes") -> None:
@@ -811,11 +818,18 @@ def _say(ax: "Axes", text: str) -> None:
     ax.text(0.5, 0.5, text, ha="center", va="center", color=_GREY, fontsize=11, transform=ax.transAxes)
 
 
+def _objective_name(study: Study) -> str:
+    name = study.outcomes.objective.name
+    return name if len(name) <= _TITLE_NAME_WIDTH else name[: _TITLE_NAME_WIDTH - 1] + "…"
+
+
 def _plain(text: Any, width: int = _NAME_WIDTH) -> str:
     """A text as it is: not too long, and without the meaning that matplotlib gives to a dollar sign."""
     text = " ".join(str(text).split()) or repr(text)
-    shortened = text if len(text) <= width else text[: width - 1] + "…"
-    return shortened.replace("$", r"\$")
+    if len(text) > width:  # names that begin alike often end differently
+        head = (width - 1) * 3 // 5
+        text = f"{text[:head]}…{text[len(text) - (width - 1 - head) :]}"
+    return text.replace("$", r"\$")
 
 
 def _number_text(value: float) -> str:

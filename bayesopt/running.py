@@ -25,12 +25,35 @@ _POLL_SECONDS = 0.2
 """How often a loop that waits for its workers looks for a Ctrl-C."""
 
 
-def run(study: "Study", evaluate: Callable[[Trial], Any], *, workers: int, progress: bool) -> None:
+class TrialParams(dict[str, Any]):
+    """What `Study.run` hands to an evaluation: the parameters as a plain dict, which also knows its trial.
+
+    `params["lr"]`, `f(**params)` and `json.dumps(params)` work as with any dict; `params.report(step, value)` and
+    `params.should_stop()` serve an evaluation with a learning curve.
+    """
+
+    def __init__(self, trial: Trial) -> None:
+        """The parameters of a trial.
+
+        Args:
+            trial: The trial that is to be evaluated.
+        """
+        super().__init__(trial.params)
+        self.trial = trial
+        self.id, self.report, self.should_stop = trial.id, trial.report, trial.should_stop
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The dict itself: so that code written for a `Trial` runs unchanged."""
+        return self
+
+
+def run(study: "Study", evaluate: Callable[["TrialParams"], Any], *, workers: int, progress: bool) -> None:
     """Run a study until it is done or interrupted; see `Study.run`.
 
     Args:
         study: What to run.
-        evaluate: Takes a trial and returns its outcomes.
+        evaluate: Takes a trial's parameters and returns its outcomes.
         workers: How many threads evaluate at the same time.
         progress: Whether to show a progress bar.
 
@@ -50,7 +73,7 @@ def run(study: "Study", evaluate: Callable[[Trial], Any], *, workers: int, progr
         study.stop("interrupted: run the same study again to go on")
 
 
-def _run_here(study: "Study", evaluate: Callable[[Trial], Any], interrupt: "_Interrupt", bar: "_Bar") -> None:
+def _run_here(study: "Study", evaluate: Callable[["TrialParams"], Any], interrupt: "_Interrupt", bar: "_Bar") -> None:
     while not interrupt.asked and (trial := study.ask()) is not None:
         try:
             ending = _evaluate(evaluate, trial)
@@ -64,7 +87,7 @@ def _run_here(study: "Study", evaluate: Callable[[Trial], Any], interrupt: "_Int
 
 
 def _run_in_threads(
-    study: "Study", evaluate: Callable[[Trial], Any], workers: int, interrupt: "_Interrupt", bar: "_Bar"
+    study: "Study", evaluate: Callable[["TrialParams"], Any], workers: int, interrupt: "_Interrupt", bar: "_Bar"
 ) -> None:
     running: dict[Future[_Ending], Trial] = {}
     pool = ThreadPoolExecutor(workers, thread_name_prefix="evaluate")
@@ -94,10 +117,10 @@ class _Ending:
         self.values, self.failure, self.seconds = values, failure, seconds
 
 
-def _evaluate(evaluate: Callable[[Trial], Any], trial: Trial) -> _Ending:
+def _evaluate(evaluate: Callable[["TrialParams"], Any], trial: Trial) -> _Ending:
     start = time.perf_counter()
     try:
-        values, failure = evaluate(trial), None
+        values, failure = evaluate(TrialParams(trial)), None
     except Exception as error:
         values, failure = None, f"{type(error).__name__}: {error}"
         _LOG.warning("trial %d failed: %s", trial.id, failure, exc_info=error)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from bayesopt.errors import (
     InvalidBudgetError,
@@ -40,6 +41,8 @@ from bayesopt.strategies.median_stopping import should_stop
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bayesopt.running import TrialParams
 
 _MIN_TOLD_FOR_MODEL = 5
 """Told trials from which `best` trusts a model's means over the raw values."""
@@ -71,7 +74,7 @@ class Study:
         >>> import bayesopt as bo
         >>> study = bo.Study(bo.Space({"x": bo.Float(-1.0, 1.0)}), minimize="loss", seed=0)
         >>> trial = study.ask()
-        >>> study.tell(trial, {"loss": trial["x"] ** 2}).state
+        >>> study.tell(trial, {"loss": trial.params["x"] ** 2}).state
         'complete'
     """
 
@@ -323,15 +326,16 @@ class Study:
         outcome = self._outcome(values, cost, sd, external=True)
         return self._add(canonical, outcome | {"source": "external", "told_at": _now()})
 
-    def run(self, evaluate: Callable[[Trial], Any], workers: int = 1, progress: bool = True) -> Trial | None:
+    def run(self, evaluate: Callable[["TrialParams"], Any], workers: int = 1, progress: bool = True) -> Trial | None:
         """Ask, evaluate and tell until nothing more is to be tried.
 
         The first Ctrl-C lets the running evaluations finish and then returns; the second abandons them.
 
         Args:
-            evaluate: Takes a trial, which is also a mapping of its parameters, and returns what `tell` takes. A
-                "cost" among the returned outcomes is the trial's cost, unless an outcome of that name is declared;
-                otherwise its wall time in seconds is. An exception makes the trial a failed one and the loop goes on.
+            evaluate: Takes the parameters, a dict that also is a handle on its trial (`TrialParams`), and returns what
+                `tell` takes. A "cost" among the returned outcomes is the trial's cost, unless an outcome of that name
+                is declared; otherwise its wall time in seconds is. An exception makes the trial a failed one, and the
+                loop goes on.
             workers: How many threads evaluate at the same time.
             progress: Whether to show a progress bar.
 
@@ -465,6 +469,7 @@ class Study:
         """Close."""
         self.close()
 
+    @override
     def __repr__(self) -> str:
         """Its name, objective and progress."""
         objective = self.outcomes.objective
@@ -485,7 +490,7 @@ class Study:
                 trials[trial_id] = replace(trials[trial_id], state="failed", lost=True, reason=reason, told_at=asked_at)
                 transaction.update(trials[trial_id])
         n = self._account(trials).admits(n)
-        claim = {"state": "pending", "asked_at": asked_at, "owner": owner}
+        claim: dict[str, Any] = {"state": "pending", "asked_at": asked_at, "owner": owner}
         queued = [trial for trial in trials.values() if trial.state == "queued"][:n]
         for trial in queued:
             trials[trial.id] = replace(trial, **claim)
@@ -520,7 +525,7 @@ class Study:
     def _add(self, params: dict[str, Any], outcome: dict[str, Any]) -> Trial:
         # The time of the call, to the microsecond, and the process recognise an addition that was kept
         # although the connection broke before it was confirmed.
-        made = {"created_at": _now(), "owner": this_process()}
+        made: dict[str, Any] = {"created_at": _now(), "owner": this_process()}
 
         def add(transaction: Transaction) -> int:
             self._refresh(transaction)
@@ -749,7 +754,7 @@ def _strategy(strategy: Any) -> Strategy:
             f"strategy: expected an object with suggest(history, n, rng), such as bo.strategies.RandomSearch(), "
             f"got {strategy!r}."
         )
-    return strategy  # type: ignore[no-any-return]
+    return strategy
 
 
 def _open_store(storage: Any, name: Any, spec: dict[str, Any]) -> StudyStore:
@@ -762,7 +767,7 @@ def _open_store(storage: Any, name: Any, spec: dict[str, Any]) -> StudyStore:
             raise InvalidInputError(
                 f"storage: expected a file path, a postgresql:// URL or a StudyStore, got {storage!r}."
             )
-        return storage  # type: ignore[no-any-return]
+        return storage
     from bayesopt.record.sql import Database  # late: SQLAlchemy alone would double the import time
 
     return Database(storage).find_or_create(name or "study", spec)

@@ -21,7 +21,7 @@ from tune import FRESH_SEEDS, MEMORY, config_text, new_study
 def main() -> None:
     """Run the searches and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=70.0, help="training time that each search may spend")
+    parser.add_argument("--seconds", type=float, default=75.0, help="training time that each search may spend")
     parser.add_argument("--seeds", type=int, default=5, help="searches of each strategy")
     options = parser.parse_args()
 

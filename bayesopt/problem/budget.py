@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import override
 
 from bayesopt.errors import InvalidBudgetError
 from bayesopt.problem.arguments import non_negative, whole_number
@@ -103,6 +104,7 @@ class Spending:
             + f", and a further trial may cost {self.typical_cost:g}"
         )
 
+    @override
     def __str__(self) -> str:
         """One line: trials and cost spent, each beside its limit."""
         trials = f"{self.trials}" if self.limit.trials is None else f"{self.trials} of {self.limit.trials}"

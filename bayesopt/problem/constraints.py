@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from bayesopt.errors import InvalidSpaceError
 from bayesopt.problem.arguments import as_number
@@ -68,12 +69,14 @@ class LinearConstraint:
                 "parameter from the others instead of tuning it, or use Simplex for shares of a whole."
             )
 
+    @override
     def __str__(self) -> str:
         """The inequality."""
         left = "" if self.lower is None else f"{self.lower:g} <= "
         right = "" if self.upper is None else f" <= {self.upper:g}"
         return f"{left}{_sum(self.coefficients)}{right}"
 
+    @override
     def __repr__(self) -> str:
         """The inequality, by name of its kind."""
         return f"LinearConstraint({self})"

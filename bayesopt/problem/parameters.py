@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import override
 
 from bayesopt.errors import InvalidParamsError, InvalidSpaceError
 from bayesopt.problem.arguments import as_number
@@ -140,6 +141,7 @@ class Float:
         """The value at a place of its column, shape `1`."""
         return float(self.scale.native(_row(u))[0, 0])
 
+    @override
     def __repr__(self) -> str:
         """As it was declared, defaults left out."""
         return _call("Float", repr(self.low), repr(self.high), log=self.log, active_if=_shown(self.active_if))
@@ -241,6 +243,7 @@ class Int:
         """The value at a place of its column, shape `1`."""
         return int(self.scale.native(_row(u))[0, 0])
 
+    @override
     def __repr__(self) -> str:
         """As it was declared, defaults left out."""
         return _call("Int", repr(self.low), repr(self.high), log=self.log, active_if=_shown(self.active_if))
@@ -348,6 +351,7 @@ class Choice:
         """The option at a place of its column, shape `1`."""
         return self.options[int(self.scale.native(_row(u))[0, 0])]
 
+    @override
     def __repr__(self) -> str:
         """As it was declared, defaults left out."""
         return _call("Choice", listed(self.options), ordered=self.ordered, active_if=_shown(self.active_if))
@@ -489,6 +493,7 @@ class Simplex:
         """Slopes of `shares`, `n x k x (k - 1)`; finite in the corners, where the true ones are not."""
         return self.scale.jacobian(u)
 
+    @override
     def __repr__(self) -> str:
         """As it was declared, defaults left out."""
         return _call(

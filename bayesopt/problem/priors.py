@@ -5,17 +5,17 @@ so that 0 is the log density of knowing nothing.
 """
 
 import math
-import numbers
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from bayesopt.problem.parameters import Choice, Float, Int, Simplex
-from bayesopt.problem.space import Space
 from numpy.typing import NDArray
 
 from bayesopt.errors import InvalidParamsError, InvalidPriorError
+from bayesopt.problem.arguments import as_number
+from bayesopt.problem.parameters import Choice, Float, Int, Simplex
+from bayesopt.problem.space import Space
 
 FloatArray = NDArray[np.float64]
 
@@ -31,7 +31,7 @@ class OptimumPrior:
 
     - `Float` and `Int`: `(centre, spread)`. The spread is a standard deviation; on a logarithmic parameter it is a
       factor, so that `(3e-4, 3.0)` means "3e-4, give or take a factor of 3".
-    - `Choice`: a dict from option to a positive weight; options left out share the smallest weight given.
+    - `Choice`: a dict with a positive weight for every option, in any unit.
     - `Simplex`: `(shares, concentration)`, a Dirichlet whose mode is at the shares; 0 knows nothing, and the larger
       the concentration the surer.
 
@@ -108,9 +108,11 @@ class _Masses:
 class _Dirichlet:
     """A Dirichlet belief on shares, relative to the uniform density on the simplex."""
 
-    def __init__(self, columns: slice, simplex: Simplex, shares: FloatArray, mode: FloatArray, strength: float) -> None:
+    def __init__(
+        self, columns: slice, simplex: Simplex, shares: FloatArray, mode: FloatArray, concentration: float
+    ) -> None:
         self.columns, self._simplex, self._mode = columns, simplex, mode
-        self._powers = strength * shares
+        self._powers = concentration * shares
 
     def value_and_gradient(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
         shares = np.maximum(self._simplex.shares(u), _SHARE_FLOOR)
@@ -166,7 +168,8 @@ def _term(name: str, belief: Any, space: Space) -> _Term:
         raise InvalidPriorError(
             f"OptimumPrior: {name!r}: expected (centre, spread) for a {type(parameter).__name__}, got {belief!r}."
         ) from None
-    if isinstance(spread, bool) or not isinstance(spread, numbers.Real) or not math.isfinite(spread):
+    spread = as_number(f"OptimumPrior: the spread of {name!r}", spread, InvalidPriorError)
+    if not math.isfinite(spread):
         raise InvalidPriorError(f"OptimumPrior: {name!r}: the spread must be a finite number, got {spread!r}.")
     try:
         value = parameter.validate(name, centre)
@@ -176,9 +179,8 @@ def _term(name: str, belief: Any, space: Space) -> _Term:
     if isinstance(parameter, Simplex):
         if spread < 0:
             raise InvalidPriorError(f"OptimumPrior: {name!r}: the concentration must be >= 0, got {spread!r}.")
-        shares = np.array([value[key] for key in parameter.names])
-        return _Dirichlet(slice(columns[0], columns[-1] + 1), parameter, shares, point, float(spread))
-    return _Normal(columns[0], float(point[0]), _unit_sd(name, parameter, float(spread)))
+        return _Dirichlet(slice(columns[0], columns[-1] + 1), parameter, point, spread)
+    return _Normal(columns[0], float(point[0]), _unit_sd(name, parameter, spread))
 
 
 def _masses(name: str, belief: Any, parameter: Choice, column: int) -> _Masses:
@@ -189,13 +191,18 @@ def _masses(name: str, belief: Any, parameter: Choice, column: int) -> _Masses:
         raise InvalidPriorError(
             f"OptimumPrior: {name!r} has no option {unknown[0]!r}; the options are {list(parameter.options)}."
         )
-    for option, weight in belief.items():
-        if isinstance(weight, bool) or not isinstance(weight, numbers.Real) or not 0 < weight < math.inf:
+    weights = {
+        option: as_number(f"OptimumPrior: the weight of {option!r} of {name!r}", weight, InvalidPriorError)
+        for option, weight in belief.items()
+    }
+    for option, weight in weights.items():
+        if not 0 < weight < math.inf:
             raise InvalidPriorError(
                 f"OptimumPrior: {name!r}: the weight of {option!r} must be positive and finite, got {weight!r}."
             )
-    least = min(belief.values())
-    return _Masses(column, [float(belief.get(option, least)) for option in parameter.options])
+    if missing := [option for option in parameter.options if option not in weights]:
+        raise InvalidPriorError(f"OptimumPrior: {name!r}: give {missing[0]!r} a weight too; every option needs one.")
+    return _Masses(column, [weights[option] for option in parameter.options])
 
 
 def _unit_sd(name: str, parameter: Float | Int, spread: float) -> float:

@@ -281,7 +281,7 @@ class Space(Mapping[str, Parameter]):
         X = self._natives(points)
         exists = self._exists(X)
         if self.constraints:
-            allowed = self._linear.satisfied(np.where(exists[:, self._native_owner], X, 0.0)).all(axis=1)
+            allowed &= self._linear.satisfied(np.where(exists[:, self._native_owner], X, 0.0)).all(axis=1)
         if self._allowed_name is not None:
             for i in np.flatnonzero(allowed):
                 allowed[i] = self._admits(self._configuration(X[i], exists[i]))

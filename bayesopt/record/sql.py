@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import URL, Connection, Engine, make_url
+from typing_extensions import override
 
 from bayesopt.errors import StorageError
 from bayesopt.record.storage import Transaction
@@ -120,6 +121,7 @@ class Database:
         self._prepare(create)
         self._patience = patience
 
+    @override
     def __str__(self) -> str:
         """Where it is, without the password."""
         return str(self.url.database) if self._is_sqlite else self.url.render_as_string(hide_password=True)
@@ -336,6 +338,7 @@ class SqlStore:
         self._database = database
         self._id = study_id
 
+    @override
     def __str__(self) -> str:
         """The database that it lives in."""
         return str(self._database)

@@ -8,6 +8,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
+from typing_extensions import override
+
 from bayesopt.record.trial import Trial
 
 T = TypeVar("T")
@@ -94,6 +96,7 @@ class MemoryStore:
         self._reports: dict[int, dict[float, float]] = {}
         self._recommendation: dict[str, Any] | None = None
 
+    @override
     def __str__(self) -> str:
         """Where it is."""
         return "memory"

@@ -1,8 +1,9 @@
 """One configuration and what became of it."""
 
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
+
+from typing_extensions import override
 
 State = Literal["queued", "pending", "complete", "failed"]
 Source = Literal["asked", "enqueued", "external"]
@@ -17,11 +18,10 @@ class CurveMonitor(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class Trial(Mapping[str, Any]):
-    """A configuration, its state and its outcomes; also a read-only mapping of its parameters.
+class Trial:
+    """A configuration, its state and its outcomes.
 
-    A trial is a snapshot: `Study.tell` returns the next one. `trial["lr"]` is `trial.params["lr"]`, and
-    `f(**trial)` passes every parameter by name. Two snapshots are equal when everything in them is.
+    A trial is a snapshot: `Study.tell` returns the next one. Two snapshots are equal when everything in them is.
     """
 
     id: int
@@ -75,28 +75,19 @@ class Trial(Mapping[str, Any]):
             raise RuntimeError(f"trial {self.id} does not belong to an open study; take it from Study.ask or .trials.")
         return self._study
 
-    def __getitem__(self, name: str) -> Any:
-        """The value of one parameter."""
-        return self.params[name]
-
-    def __iter__(self) -> Iterator[str]:
-        """The names of the parameters."""
-        return iter(self.params)
-
-    def __len__(self) -> int:
-        """The number of (active) parameters."""
-        return len(self.params)
-
+    @override
     def __eq__(self, other: object) -> bool:
         """Whether both are the same snapshot of the same trial."""
         if not isinstance(other, Trial):
             return NotImplemented
         return all(getattr(self, name) == getattr(other, name) for name in _COMPARED)
 
+    @override
     def __getstate__(self) -> dict[str, Any]:
         """What is copied and pickled: everything but the open study, which stays in its process."""
         return self.__dict__ | {"_study": None}
 
+    @override
     def __hash__(self) -> int:
         """Hash of the id."""
         return hash(self.id)

@@ -73,7 +73,7 @@ def _check(trials, seen):
         elif word == "failed":
             assert (trial.state, trial.reason, trial.cost) == ("failed", "on purpose", 1.0)
         else:
-            assert trial["x"].hex() == rest[1]
+            assert trial.params["x"].hex() == rest[1]
 
 
 def _tell_every_other_pending_trial(study, journal):

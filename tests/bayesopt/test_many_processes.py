@@ -30,7 +30,7 @@ def test_four_processes_share_200_trials_without_losing_or_repeating_one(storage
     study = open_study(storage, trials=200)
     assert [trial.id for trial in study.trials] == list(range(200))
     assert all(trial.state == "complete" for trial in study.trials)
-    assert len({trial["x"] for trial in study.trials}) == 200
+    assert len({trial.params["x"] for trial in study.trials}) == 200
     assert study.budget.cost == 200.0
     assert {int(trial.owner.split(":")[1]) for trial in study.trials} == set(children)
     assert study.why_stopped == "budget: all 200 trials are used"
@@ -44,12 +44,12 @@ def test_three_processes_share_the_default_strategy(storage):
 import bayesopt as bo
 study = bo.Study(bo.Space({{"x": bo.Float(0, 1), "k": bo.Int(0, 3)}}), minimize="loss", seed=0, storage={storage!r},
                  budget=bo.Budget(trials=24))
-study.run(lambda trial: (trial["x"] - 0.3) ** 2 + trial["k"], progress=False)
+study.run(lambda trial: (trial.params["x"] - 0.3) ** 2 + trial.params["k"], progress=False)
 """
     children = [subprocess.Popen([sys.executable, "-c", code], cwd=ROOT) for _ in range(3)]
     assert [child.wait(timeout=300) for child in children] == [0] * 3
     with bo.Study.open(storage) as study:
         assert [trial.id for trial in study.trials] == list(range(24))
         assert all(trial.state == "complete" for trial in study.trials)
-        assert len({(trial["x"], trial["k"]) for trial in study.trials}) == 24
+        assert len({(trial.params["x"], trial.params["k"]) for trial in study.trials}) == 24
         assert study.best_observed.values["loss"] < 0.01

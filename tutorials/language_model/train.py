@@ -3,9 +3,10 @@
     python train.py --lr 0.01 --batch_size 32 --optimizer adamw --decay_share 0.5 \
         --mixture '{"prose": 0.4, "source": 0.4, "tables": 0.2}'
 
-Every line printed is a JSON object: the validation loss after each quarter of the run, and last the outcomes,
-`val_loss` and its three parts (nats a byte), `memory_mb`, `seconds`. A training that diverges prints `NaN` there and exits 0: it ran as asked, and the study
-that reads the line records the trial as failed. Exit code 2 means that the arguments were refused.
+Every line printed is a JSON object: the validation loss after each quarter of the run, and last the outcomes, which
+are `val_loss` and its three parts (nats a byte), `memory_mb` and `seconds`. A training that diverges prints `NaN` there
+and exits 0: it ran as asked, and the study that reads the line records the trial as failed. Exit code 2 means that the
+arguments were refused.
 """
 
 import argparse

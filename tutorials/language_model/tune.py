@@ -33,7 +33,7 @@ def new_study(name, seconds, storage=None, strategy=None, seed=0):
 def main():
     """Tune, search at random for as long, and show both beside the defaults."""
     parser = argparse.ArgumentParser(description="Tune the language model's training.")
-    parser.add_argument("--seconds", type=float, default=70.0, help="training time that each search may spend")
+    parser.add_argument("--seconds", type=float, default=75.0, help="training time that each search may spend")
     parser.add_argument("--out", type=Path, default=Path("build/language_model"))
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)

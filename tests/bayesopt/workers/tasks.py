@@ -73,14 +73,14 @@ def loop(storage: str, journal: str, seed: int) -> None:
                 "k": rng.randint(1, 1000),
                 "mix": {"web": 0.5, "böcker": 0.5},
             })
-            seen.note("enqueued", trial.id, trial["x"].hex())
+            seen.note("enqueued", trial.id, trial.params["x"].hex())
         elif deed < 0.2:
             params = {"x": rng.uniform(-1, 1), "k": 3, "mix": {"web": 0.25, "böcker": 0.75}}
             trial = study.tell_external(params, {"loss": loss(params), "memory": None})
             seen.note("external", trial.id, loss(trial).hex())
         else:
             for trial in study.ask(rng.choice([1, 1, 2])):
-                seen.note("asked", trial.id, trial["x"].hex())
+                seen.note("asked", trial.id, trial.params["x"].hex())
                 if rng.random() < 0.1:
                     study.fail(trial, "on purpose", cost=1.0)
                     seen.note("failed", trial.id)
@@ -94,7 +94,7 @@ def share(storage: str, journal: str, trials: int) -> None:
     seen = Journal(journal)
     study = open_study(storage, trials=trials)
     while (trial := study.ask()) is not None:
-        seen.note("asked", trial.id, trial["x"].hex())
+        seen.note("asked", trial.id, trial.params["x"].hex())
         study.tell(trial, {"loss": loss(trial), "memory": 0.5}, cost=1.0)
         seen.note("told", trial.id)
     seen.note("done", study.why_stopped)

@@ -1,0 +1,269 @@
+"""The default strategy: its start, its purity, and histories that must not stop it."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from bayesopt.acquisition.maximize import is_untried
+from bayesopt.errors import InvalidInputError
+from bayesopt.problem.parameters import Choice, Float, Int, Simplex
+from bayesopt.problem.priors import OptimumPrior
+from bayesopt.problem.space import LinearConstraint, Space
+from bayesopt.strategies import ExpectedImprovement
+from gp.errors import NotPositiveDefiniteError
+from gp.models.exact import ExactGP
+
+CUBE = Space({f"x{i}": Float(0.0, 1.0) for i in range(3)})
+MIXED = Space({"x": Float(1e-4, 1.0, log=True), "k": Int(1, 9), "c": Choice(["a", "b"]), "m": Simplex(["p", "q", "r"])})
+
+
+def suggest(history, n=1, seed=0, **options):
+    return ExpectedImprovement(**options).suggest(history, n, np.random.default_rng(seed))
+
+
+def encoded(space, suggestions):
+    return np.array([space.encode(params) for params in suggestions])
+
+
+def points(n, d, seed=0):
+    return np.random.default_rng(seed).random((n, d))
+
+
+def smooth(X):
+    return -((X - 0.4) ** 2).sum(1)
+
+
+# -- the start --------------------------------------------------------------------------------------------------------
+
+
+def test_the_first_trial_is_the_middle_of_the_space(make_history):
+    assert suggest(make_history(CUBE)) == [{"x0": 0.5, "x1": 0.5, "x2": 0.5}]
+
+
+def test_the_first_trial_is_what_the_user_believes(make_history):
+    prior = OptimumPrior({"x0": (0.2, 0.1)}).on(CUBE)
+    assert suggest(make_history(CUBE, priors=(prior,)))[0]["x0"] == pytest.approx(0.2)
+
+
+def test_a_forbidden_middle_is_passed_over(make_history):
+    space = Space({"x": Float(0.0, 1.0)}, constraints=[LinearConstraint({"x": 1.0}, upper=0.3)])
+    assert suggest(make_history(space))[0]["x"] <= 0.3
+
+
+def test_the_start_needs_no_model_and_ends_after_the_stated_number(make_history, monkeypatch):
+    fits = []
+    original = ExactGP.fit
+    monkeypatch.setattr(ExactGP, "fit", lambda self, **options: (fits.append(1), original(self, **options))[1])
+    X = points(5, 3)
+    suggest(make_history(CUBE, X, smooth(X)))
+    assert not fits  # min(2 d, d + 4) = 6
+    X = points(6, 3)
+    suggest(make_history(CUBE, X, smooth(X)))
+    assert len(fits) == 1
+
+
+def test_trials_told_from_elsewhere_shorten_the_start(make_history, monkeypatch):
+    fits = []
+    original = ExactGP.fit
+    monkeypatch.setattr(ExactGP, "fit", lambda self, **options: (fits.append(1), original(self, **options))[1])
+    X = points(6, 3)
+    suggest(make_history(CUBE, X, smooth(X), n_asked=0))
+    assert fits
+
+
+@pytest.mark.parametrize("n_initial", [-1, 1.5, "three"])
+def test_a_length_of_the_start_that_is_no_count_is_refused(n_initial):
+    with pytest.raises(InvalidInputError, match="n_initial: expected a whole number of at least 0"):
+        ExpectedImprovement(n_initial)
+
+
+# -- purity -----------------------------------------------------------------------------------------------------------
+
+
+def test_the_same_history_and_generator_give_the_same_suggestion_bitwise(make_history):
+    X = MIXED.snap(points(12, MIXED.dim))
+    history = make_history(MIXED, X, smooth(X), failed=MIXED.snap(points(2, MIXED.dim, 1)))
+    first = suggest(history, 2)
+    suggest(make_history(CUBE, points(9, 3), smooth(points(9, 3))), 2)  # what was asked meanwhile must not matter
+    assert suggest(history, 2) == first
+
+
+def test_a_new_process_suggests_the_same_bitwise(make_history):
+    script = """
+import numpy as np
+from bayesopt.problem.parameters import Float
+from bayesopt.problem.space import Space
+from bayesopt.problem.outcomes import Objective, Outcomes
+from bayesopt.record.history import History
+from bayesopt.strategies import ExpectedImprovement
+
+space = Space({f"x{i}": Float(0.0, 1.0) for i in range(3)})
+X = np.random.default_rng(0).random((12, 3))
+none, nan = np.zeros((0, 3)), np.full(12, np.nan)
+history = History(space=space, outcomes=Outcomes(Objective("y")), ids=np.arange(12), X=X,
+                  objective=-((X - 0.4) ** 2).sum(1), objective_sd=nan, constraints=np.zeros((12, 0)),
+                  constraints_sd=np.zeros((12, 0)), costs=nan, pending=none, failed=none, n_asked=12, seed=0)
+print(repr(ExpectedImprovement().suggest(history, 1, np.random.default_rng(0))))
+"""
+    fresh = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True)
+    X = points(12, 3)
+    assert fresh.stdout.strip() == repr(suggest(make_history(CUBE, X, smooth(X))))
+
+
+def test_neither_reads_nor_moves_the_global_generators(make_history):
+    import torch
+
+    X = points(10, 3)
+    history = make_history(CUBE, X, smooth(X), pending=points(2, 3, 1))
+    np.random.seed(0)
+    torch.manual_seed(0)
+    numpy_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()
+    first = suggest(history)
+    assert np.array_equal(np.random.get_state()[1], numpy_state)
+    assert torch.equal(torch.get_rng_state(), torch_state)
+    np.random.seed(1)
+    torch.manual_seed(1)
+    assert suggest(history) == first
+
+
+def test_choosing_a_strategy_does_not_import_torch():
+    script = "import sys, bayesopt.strategies as s; s.ExpectedImprovement(); assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
+# -- what it proposes -------------------------------------------------------------------------------------------------
+
+
+def test_closes_in_on_the_top_of_a_smooth_hill(make_history):
+    X = points(6, 3)
+    for k in range(8):
+        X = np.vstack([X, encoded(CUBE, suggest(make_history(CUBE, X, smooth(X)), seed=k))])
+    assert smooth(X).max() > -1e-3
+
+
+def test_points_asked_together_keep_apart(make_history):
+    X = points(12, 3)
+    U = encoded(CUBE, suggest(make_history(CUBE, X, smooth(X)), 6))
+    distances = np.linalg.norm(U[:, None] - U[None], axis=-1)[np.triu_indices(6, 1)]
+    assert np.median(distances) > 0.1
+    assert distances.min() > 1e-3
+
+
+def test_a_pending_point_is_not_asked_for_again(make_history):
+    X = points(12, 3)
+    favourite = encoded(CUBE, suggest(make_history(CUBE, X, smooth(X))))
+    other = encoded(CUBE, suggest(make_history(CUBE, X, smooth(X), pending=favourite)))
+    assert np.linalg.norm(other - favourite) > 0.02
+
+
+def test_six_failures_at_the_favourite_point_spread_the_next_asks_out(make_history):
+    X = points(15, 3)
+    favourite = encoded(CUBE, suggest(make_history(CUBE, X, smooth(X))))
+    failed = np.repeat(favourite, 6, axis=0)
+    for k in range(6):
+        failed = np.vstack([failed, encoded(CUBE, suggest(make_history(CUBE, X, smooth(X), failed=failed), seed=k))])
+    asked = failed[6:]
+    assert np.linalg.norm(asked - favourite, axis=1).min() > 0.05
+    assert np.median(np.linalg.norm(asked[:, None] - asked[None], axis=-1)[np.triu_indices(6, 1)]) > 0.1
+
+
+def test_a_constraint_keeps_the_next_trial_feasible(make_history):
+    X = np.vstack([points(15, 3), [[0.3, 0.5, 0.5]]])
+    history = make_history(CUBE, X, X[:, 0], constraints=X[:, :1] - 0.5)
+    assert 0.3 < suggest(history)[0]["x0"] < 0.55
+
+
+# -- histories that must not stop it ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("X", "objective", "fields"),
+    [
+        (points(8, 3), np.ones(8), {}),
+        (np.repeat(points(2, 3), 10, axis=0), np.tile([0.0, 1.0], 10), {}),
+        (np.repeat(points(2, 3), 10, axis=0), np.tile([0.0, 1.0], 10), {"noise": 0.0}),
+        (points(8, 3), [1e300, -1e300, 0.0, 1.0, 2.0, 3.0, 1e-300, 5.0], {}),
+        (points(8, 3), smooth(points(8, 3)), {"constraints": np.full((8, 2), np.nan)}),
+        (points(8, 3), smooth(points(8, 3)), {"constraints": np.full((8, 1), 1e300)}),
+        (points(8, 3), smooth(points(8, 3)), {"constraints": np.zeros((8, 1))}),
+        (points(8, 3), smooth(points(8, 3)), {"objective_sd": np.full(8, 1e200)}),
+        (points(8, 3), smooth(points(8, 3)), {"noise": 1e6}),
+        (np.zeros((0, 3)), [], {"failed": points(100, 3, 1)}),
+        (points(1, 3), [1.0], {"failed": points(100, 3, 1)}),
+        (points(2, 3), [1.0, 2.0], {"failed": np.repeat(points(1, 3, 1), 100, axis=0)}),
+        (np.zeros((0, 3)), [], {"pending": points(40, 3, 1)}),
+        (points(6, 3), smooth(points(6, 3)), {"pending": np.repeat(points(1, 3, 1), 20, axis=0)}),
+    ],
+    ids=[
+        "equal values",
+        "two places",
+        "two places without noise",
+        "huge values",
+        "constraints never measured",
+        "constraints hopeless",
+        "constraints on the bound",
+        "huge known noise",
+        "huge noise",
+        "nothing but failures",
+        "one outcome among failures",
+        "failures at one place",
+        "nothing but pending",
+        "pending at one place",
+    ],
+)
+def test_an_odd_history_is_answered_with_an_untried_configuration(make_history, X, objective, fields):
+    history = make_history(CUBE, X, objective, **fields)
+    suggestion = suggest(history, 2)
+    assert len(suggestion) == 2
+    for u in encoded(CUBE, suggestion):
+        assert np.isfinite(u).all()
+        assert is_untried(u, history.tried)
+
+
+def test_a_finite_space_is_exhausted_without_repetition(make_history):
+    space = Space({"k": Int(1, 4), "c": Choice(["a", "b", "c"])})
+    X = np.zeros((0, 2))
+    while new := suggest(make_history(space, X, smooth(X)), seed=len(X)):
+        X = np.vstack([X, encoded(space, new)])
+    assert len(X) == len(np.unique(X, axis=0)) == 12
+    assert suggest(make_history(space, X[:10], smooth(X[:10])), 5, seed=1) != []
+
+
+def test_conditional_parameters_and_constraints_are_respected(make_history):
+    space = Space(
+        {
+            "optimizer": Choice(["adam", "sgd"]),
+            "momentum": Float(0.0, 0.99, active_if={"optimizer": "sgd"}),
+            "a": Float(0.0, 1.0),
+            "b": Float(0.0, 1.0),
+        },
+        constraints=[LinearConstraint({"a": 1.0, "b": 1.0}, upper=0.8)],
+    )
+    X = space.sample(12, np.random.default_rng(0))
+    for params in suggest(make_history(space, X, X[:, 2] + X[:, 3]), 3):
+        assert space.validate(params) == params
+
+
+def test_a_model_that_breaks_down_is_replaced_by_a_space_filling_point(make_history, monkeypatch):
+    def broken(self):
+        raise NotPositiveDefiniteError("K_XX is beyond repair")
+
+    monkeypatch.setattr(ExactGP, "predictor", property(broken))
+    X = points(10, 3)
+    with pytest.warns(RuntimeWarning, match="a space-filling point is taken: K_XX is beyond repair"):
+        assert len(suggest(make_history(CUBE, X, smooth(X)), 2)) == 2
+
+
+def test_fifty_parameters_are_no_obstacle(make_history):
+    space = Space({f"x{i}": Float(0.0, 1.0) for i in range(50)})
+    X = points(25, 50)
+    assert len(suggest(make_history(space, X, smooth(X)))) == 1
+
+
+@pytest.mark.slow
+def test_five_hundred_trials_are_no_obstacle(make_history):
+    X = points(500, 3)
+    history = make_history(CUBE, X, smooth(X), failed=points(20, 3, 1), pending=points(3, 3, 2))
+    assert is_untried(encoded(CUBE, suggest(history))[0], history.tried)

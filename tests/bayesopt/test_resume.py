@@ -1,0 +1,49 @@
+"""Suggestion k is a function of the seed and of what was told and asked before: killed and resumed, bit for bit."""
+
+import json
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from tests.bayesopt.workers.processes import ROOT
+
+
+def _run(tmp_path, name, scenario, first, last, end="end", storage=None):
+    journal = tmp_path / f"{name}.journal"
+    arguments = [storage or str(tmp_path / f"{name}.db"), str(journal), scenario, str(first), str(last), end]
+    command = [sys.executable, "-m", "tests.bayesopt.workers.proposals", *arguments]
+    status = subprocess.run(command, cwd=ROOT, check=False).returncode
+    assert status == (-signal.SIGKILL if end == "kill" else 0)
+    return [json.loads(line) for line in journal.read_text().splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("scenario", "cuts"),
+    [("plain", [2, 6, 9]), ("everything", [1, 5, 9, 12])],
+)
+def test_a_study_killed_between_tell_and_ask_proposes_what_an_uninterrupted_one_does(tmp_path, scenario, cuts):
+    last = cuts[-1] + 2
+    straight = _run(tmp_path, "straight", scenario, 0, last)
+    first = 0
+    for cut in cuts:
+        _run(tmp_path, "killed", scenario, first, cut, end="kill")
+        first = cut + 1
+    resumed = _run(tmp_path, "killed", scenario, first, last)
+    assert resumed == straight
+    assert len({json.dumps(params) for _, _, params in straight}) == len(straight)
+
+
+def test_a_study_resumed_in_another_process_proposes_the_same_points(tmp_path):
+    """The short version: a space-filling start, one kill, then the model."""
+    straight = _run(tmp_path, "straight", "plain", 0, 5)
+    _run(tmp_path, "killed", "plain", 0, 4, end="kill")
+    assert _run(tmp_path, "killed", "plain", 5, 5) == straight
+
+
+@pytest.mark.slow
+def test_databases_agree_on_every_bit(tmp_path, postgresql_url):
+    on_postgresql = _run(tmp_path, "postgresql", "everything", 0, 8, storage=postgresql_url)
+    assert on_postgresql == _run(tmp_path, "sqlite", "everything", 0, 8)
