@@ -108,11 +108,9 @@ class _Masses:
 class _Dirichlet:
     """A Dirichlet belief on shares, relative to the uniform density on the simplex."""
 
-    def __init__(
-        self, columns: slice, simplex: Simplex, shares: FloatArray, mode: FloatArray, concentration: float
-    ) -> None:
+    def __init__(self, columns: slice, simplex: Simplex, mode: FloatArray, concentration: float) -> None:
         self.columns, self._simplex, self._mode = columns, simplex, mode
-        self._powers = concentration * shares
+        self._powers = concentration * simplex.shares(mode[None])[0]
 
     def value_and_gradient(self, u: FloatArray) -> tuple[FloatArray, FloatArray]:
         shares = np.maximum(self._simplex.shares(u), _SHARE_FLOOR)
