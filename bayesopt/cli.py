@@ -19,16 +19,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeGuard
+
+from typing_extensions import override
 
 from bayesopt.child_process import Children
 from bayesopt.errors import BayesoptError, ConfigFileError, InvalidInputError, StorageError
+from bayesopt.problem.budget import Budget
 from bayesopt.record.trial import Trial
 from bayesopt.report import outcomes_text, value_text
 from bayesopt.study import Study
 
 if TYPE_CHECKING:
     from bayesopt.config_file import StudyFile
+    from bayesopt.running import TrialParams
 
 _TOP: Final = 5
 """How many of the best trials `show` lists."""
@@ -162,7 +166,8 @@ class _Evaluation:
     def __init__(self, study: Study, file: "StudyFile", children: Children, *, says: bool) -> None:
         self._study, self._file, self._children, self._says = study, file, children, says
 
-    def __call__(self, trial: Trial) -> dict[str, Any]:
+    def __call__(self, params: "TrialParams") -> dict[str, Any]:
+        trial = params.trial
         start = time.perf_counter()
         curve = _Curve(trial, self._study.outcomes.objective.name) if self._file.stop_early else None
         printed = self._children.run(self._file.command(trial), curve)
@@ -197,7 +202,7 @@ class _Curve:
         return self.stopped
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
@@ -207,6 +212,7 @@ def _failures_on_stderr() -> Iterator[None]:
     from tqdm import tqdm  # late: only `tune` needs it
 
     class OneLine(logging.Handler):
+        @override
         def emit(self, record: logging.LogRecord) -> None:
             tqdm.write(_first_line(record.getMessage()), file=sys.stderr)
 
@@ -254,7 +260,7 @@ def _show(arguments: argparse.Namespace) -> int:
     with _opened(storage, name, options) as study:
         print("\n".join(_summary(study, _shown_storage(storage))))
         if arguments.all and study.trials:
-            print("\nTrials")
+            print("\nAll trials" + (" (! breaks a constraint)" if study.outcomes.constraints else ""))
             print("\n".join(_table(study, study.trials)))
     return 0
 
@@ -371,7 +377,7 @@ def _summary(study: Study, storage: str) -> list[str]:
     goal = f"{objective.direction} {objective.name}"
     if constraints:
         goal += ", subject to " + " and ".join(f"{c.name} {c.symbol} {c.bound:g}" for c in constraints)
-    facts = [("Goal", goal), ("Spent", str(study.budget)), ("State", study.why_stopped or "can go on")]
+    facts = [("Goal", goal), ("Spent", str(study.budget)), ("State", study.why_stopped or _open_state(study))]
     if constraints:
         facts.append(("Verdict", f"{study.verdict}: {study.verdict.evidence}"))
     if curve := _curve_text(study):
@@ -390,6 +396,10 @@ def _summary(study: Study, storage: str) -> list[str]:
             f"  trial {trial.id}: {_first_line(trial.reason or 'no reason')}" for trial in failed[-_FAILURES_SHOWN:]
         ]
     return lines
+
+
+def _open_state(study: Study) -> str:
+    return "can go on" if study.budget.limit != Budget() else "can go on; its budget is not stored with it"
 
 
 def _judged_best(study: Study) -> tuple[Trial | None, str | None]:
@@ -459,7 +469,7 @@ def _table(study: Study, trials: Sequence[Trial]) -> list[str]:
     rows = [
         [
             str(trial.id),
-            *(_cell(trial.values.get(name)) if trial.state == "complete" else trial.state for name in names),
+            *(_outcome_cell(study, trial, name) for name in names),
             *(_cell(trial.params.get(name)) for name in study.space.names),
         ]
         for trial in trials
@@ -474,6 +484,15 @@ def _table(study: Study, trials: Sequence[Trial]) -> list[str]:
         ("  " + "  ".join(f"{text:>{width}}" for text, width in zip(row[:kept], widths, strict=False)) + left_out[0])
         for row in [columns, *rows]
     ]
+
+
+def _outcome_cell(study: Study, trial: Trial, name: str) -> str:
+    """An outcome; one that breaks a constraint carries an exclamation mark."""
+    value = trial.values.get(name)
+    if trial.state != "complete" or value is None:
+        return "unknown" if trial.state == "complete" else trial.state
+    bounds = [constraint for constraint in study.outcomes.constraints if constraint.name == name]
+    return ("!" if any(bound.margin(value) > 0 for bound in bounds) else "") + _cell(value)
 
 
 def _cell(value: Any) -> str:

@@ -12,6 +12,7 @@ import shlex
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
@@ -525,8 +526,8 @@ def _priors(entry: _Entry, space: Space) -> tuple[OptimumPrior, ...]:
     for name, field in entry.fields().items():
         if name not in space:
             field.fail(f"there is no such parameter; {_suggestion(name, list(space))}")
-        beliefs[name] = _belief(field, space[name])
-        field.checked(lambda name=name: OptimumPrior({name: beliefs[name]}).on(space))
+        belief = beliefs[name] = _belief(field, space[name])
+        field.checked(partial(OptimumPrior({name: belief}).on, space))
     return (OptimumPrior(beliefs),) if beliefs else ()
 
 

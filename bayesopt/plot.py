@@ -31,7 +31,7 @@ try:
         NullFormatter,
     )
 except ModuleNotFoundError as error:
-    if error.name != "matplotlib":
+    if (error.name or "").split(".")[0] != "matplotlib":
         raise
     raise ModuleNotFoundError(
         "bayesopt.plot needs matplotlib: pip install 'priorwise[plot]'.", name=error.name
@@ -53,6 +53,16 @@ _INK: Final = "#333333"
 _BEST: Final = "#000000"
 _GREY: Final = "#8C8C8C"
 _PALE: Final = "#E4E4E4"
+_FILLED: Final[dict[str, Any]] = {"marker": "o", "color": _BLUE, "s": 22, "alpha": 0.6, "linewidths": 0}
+"""How a trial is drawn that satisfies the constraints, or one of them."""
+_HOLLOW: Final[dict[str, Any]] = {
+    "marker": "D",
+    "facecolors": "none",
+    "edgecolors": _ORANGE,
+    "s": 24,
+    "linewidths": 1.2,
+}
+"""How one is drawn that does not."""
 
 _DPI: Final = 130
 _NAME_WIDTH: Final = 24
@@ -155,10 +165,10 @@ def overview(study: Study) -> Figure:
     width = max(14.0, 2.2 + 1.1 * len(_axes_of(study)))
     figure = _figure(width, sum(heights) + 0.6)
     figure.suptitle(_plain(f"{study.name}: {study.budget}", 90), fontsize=14, color=_INK, fontweight="bold")
-    top, middle, bottom = figure.subfigures(3, 1, height_ratios=heights)
+    top, middle, bottom = figure.subfigures(3, 1, squeeze=False, height_ratios=heights)[:, 0]
     if n_constraints:
         # Progress over trials and over cost takes two panels, so two thirds of the width.
-        left, right = top.subfigures(1, 2, width_ratios=[2 if _costs_told(study) else 1, 1])
+        left, right = top.subfigures(1, 2, squeeze=False, width_ratios=[2 if _costs_told(study) else 1, 1])[0]
         _draw_best_so_far(left, study)
         _draw_feasibility(right, study)
     else:
@@ -210,7 +220,9 @@ def _draw_best_so_far(figure: FigureBase, study: Study) -> None:
         _say(figure.subplots(), "no trial has ended yet")
         return
     n_external = sum(trial.source == "external" for trial in ended.trials)
-    panels = [(np.arange(1.0, len(ended.trials) + 1), "trials", limit.trials and limit.trials + n_external)]
+    panels: list[tuple[FloatArray, str, float | None]] = [
+        (np.arange(1.0, len(ended.trials) + 1), "trials", limit.trials and limit.trials + n_external)
+    ]
     if _costs_told(study):
         spent = np.cumsum([trial.cost if trial.cost and trial.source != "external" else 0.0 for trial in ended.trials])
         panels.append((spent, "cost spent", limit.cost))
@@ -231,10 +243,7 @@ def _draw_best_so_far(figure: FigureBase, study: Study) -> None:
 def _draw_progress(ax: "Axes", study: Study, ended: _Ended, x: FloatArray) -> None:
     low, high = _value_range(study, ended)
     clipped = np.clip(ended.values, low, high)
-    for kind, style in (
-        ("infeasible", {"marker": "D", "facecolors": "none", "edgecolors": _ORANGE, "s": 24, "linewidths": 1.2}),
-        ("feasible", {"marker": "o", "color": _BLUE, "s": 22, "alpha": 0.55, "linewidths": 0}),
-    ):
+    for kind, style in (("infeasible", _HOLLOW), ("feasible", _FILLED)):
         rows = ended.kinds == kind
         if rows.any():
             ax.scatter(x[rows], clipped[rows], label=kind, zorder=3, **style)
@@ -508,7 +517,7 @@ def _draw_cut(ax: "Axes", cut: _Cut, low: float, high: float) -> None:
                     label="posterior mean", zorder=3)  # fmt: skip
         _ticks_of_options(ax, cut.parameter)
     else:
-        style = {"marker": "o", "markersize": 3.5} if len(cut.x) <= 12 else {}
+        style: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(cut.x) <= 12 else {}
         ax.plot(cut.x, shown, color=_BLUE, linewidth=2, label="posterior mean", zorder=4, **style)
         band = (cut.mean - 2 * cut.sd, cut.mean + 2 * cut.sd)
         ax.fill_between(cut.x, *band, where=cut.allowed, color=_BLUE, alpha=0.18, linewidth=0, label="± 2 sd", zorder=1)
@@ -663,7 +672,7 @@ def _draw_feasible_lines(
         return  # one value has no scale
     bar = figure.colorbar(lines, ax=ax, pad=0.01, fraction=0.03, aspect=28)
     bar.set_label(_plain(objective.name), color=_INK)
-    bar.outline.set_visible(False)  # type: ignore[operator]
+    bar.outline.set_visible(False)
     bar.ax.tick_params(labelsize=8.5, color=_GREY, labelcolor=_INK)
 
 
@@ -741,13 +750,12 @@ def _draw_constraint(ax: "Axes", x: FloatArray, values: FloatArray, constraint: 
     measured = np.isfinite(values)
     low, high = _bound_range(values[measured], constraint.bound)
     clipped = np.clip(values, low, high)
-    for rows, style in (
-        (measured & (margins <= 0), {"label": "holds", "s": 20, "color": _BLUE, "alpha": 0.7, "linewidths": 0}),
-        (measured & (margins > 0), {"label": "is broken", "s": 22, "marker": "D", "facecolors": "none",
-                                    "edgecolors": _ORANGE, "linewidths": 1.2}),
-    ):  # fmt: skip
+    for rows, label, style in (
+        (measured & (margins <= 0), "holds", _FILLED),
+        (measured & (margins > 0), "is broken", _HOLLOW),
+    ):
         if rows.any():
-            ax.scatter(x[rows], clipped[rows], zorder=3, **style)
+            ax.scatter(x[rows], clipped[rows], label=label, zorder=3, **style)
     unknown, failed = ~measured & (ended.kinds != "failed"), ended.kinds == "failed"
     for rows, marker, colour, label in ((unknown, "|", _GREY, "not measured"), (failed, "x", _RED, "failed")):
         if rows.any():
@@ -781,6 +789,7 @@ def _draw_share(ax: "Axes", x: FloatArray, ended: _Ended) -> None:
     n_told = np.cumsum(told)
     share = np.where(n_told > 0, feasible / np.maximum(n_told, 1), math.nan)
     ax.step(x, share, where="mid", color=_GREEN, linewidth=2)
+    ax.plot(x[-1], share[-1], marker="o", markersize=5, color=_GREEN)
     ax.fill_between(x, 0, share, step="mid", color=_GREEN, alpha=0.15, linewidth=0)
     ax.set_ylim(0, 1.05)
     ax.set_yticks([0, 0.5, 1], ["0 %", "50 %", "100 %"])

@@ -90,18 +90,28 @@ def _run_in_threads(
     study: "Study", evaluate: Callable[["TrialParams"], Any], workers: int, interrupt: "_Interrupt", bar: "_Bar"
 ) -> None:
     running: dict[Future[_Ending], Trial] = {}
+    broken: list[StorageError] = []
     pool = ThreadPoolExecutor(workers, thread_name_prefix="evaluate")
     try:
         while True:
             free = workers - len(running)
-            if free and not interrupt.asked:
-                running |= {pool.submit(_evaluate, evaluate, trial): trial for trial in study.ask(free)}
+            if free and not interrupt.asked and not broken:
+                try:
+                    running |= {pool.submit(_evaluate, evaluate, trial): trial for trial in study.ask(free)}
+                except StorageError as error:
+                    broken.append(error)
             if not running:
-                return
+                break
             for future in wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED).done:
-                _record(study, running[future], future.result())
+                try:
+                    _record(study, running[future], future.result())
+                    bar.update()
+                except StorageError as error:
+                    # The others were paid for too: nothing new is started, and what is running may finish.
+                    broken.append(error)
                 del running[future]
-                bar.update()
+        if broken:
+            raise StorageError("\n".join(map(str, broken))) from broken[0]
     except BaseException as error:
         _give_up(study, list(running.values()), error)
         if not (isinstance(error, KeyboardInterrupt) and interrupt.asked):

@@ -223,7 +223,7 @@ class Study:
             asked_at = _now()
             asked = self._store.transact(lambda transaction: self._claim(transaction, count, asked_at))
             self._refresh()
-            self._ran_dry_at = None if asked or self._account().exhausted else self._n_held()
+            self._ran_dry_at = None if asked or self._account().exhausted else _n_held(self._trials)
             self._keep_beating()
         trials = [self._trials[trial_id] for trial_id in asked]
         return trials if n is not None else next(iter(trials), None)
@@ -595,25 +595,33 @@ class Study:
         )
 
     def _nothing_left(self) -> str | None:
-        if any(trial.state == "queued" for trial in self._trials.values()):
-            return self._account().exhausted
-        if (spent := self._account().exhausted) is not None:
+        reason = self._why_nothing_is_left(self._trials)
+        pending = any(trial.state == "pending" for trial in self._trials.values())
+        if reason is None or not pending or self._timeout is None:
+            return reason
+        # The next ask will lose the trials whose worker is silent, and their places and configurations are free then.
+        silent = self._store.silent_since(_now() - self._timeout)
+        trials = self._trials | {i: replace(self._trials[i], state="failed", lost=True) for i in silent}
+        return self._why_nothing_is_left(trials) if silent else reason
+
+    def _why_nothing_is_left(self, trials: Mapping[int, Trial]) -> str | None:
+        if any(trial.state == "queued" for trial in trials.values()):
+            return self._account(trials).exhausted
+        if (spent := self._account(trials).exhausted) is not None:
             return spent
-        if self._ran_dry_at == self._n_held():
-            return "space: no configuration is left to try"
         if self.space.size is not None:
-            tried = {self._encode(t).tobytes() for t in self._trials.values() if not t.lost}
+            tried = {self._encode(t).tobytes() for t in trials.values() if not t.lost}
             if len(tried) >= self._count_configurations(self.space.size):
                 return f"space: all {len(tried)} configurations are tried"
+        if self._ran_dry_at == _n_held(trials):
+            return "space: no configuration is left to try"
         return None
-
-    def _n_held(self) -> int:
-        """How many trials keep their configuration from being proposed: all but the lost ones."""
-        return sum(not trial.lost for trial in self._trials.values())
 
     def _count_configurations(self, size: int) -> int:
         if self._n_configurations is None:
-            exact = size <= _MAX_ENUMERATED
+            # An opened study does not know the predicate of its space, which is code, and cannot count without it.
+            knows_rules = self.space.allowed is not None or self.space.to_json()["allowed"] is None
+            exact = size <= _MAX_ENUMERATED and knows_rules
             self._n_configurations = len(self.space.enumerate(_MAX_ENUMERATED)) if exact else size
         return self._n_configurations
 
@@ -731,6 +739,11 @@ class _Clock:
 
 
 _now = _Clock()
+
+
+def _n_held(trials: Mapping[int, Trial]) -> int:
+    """How many trials keep their configuration from being proposed: all but the lost ones."""
+    return sum(not trial.lost for trial in trials.values())
 
 
 def _objective(minimize: str | None, maximize: str | None) -> Objective:

@@ -120,8 +120,12 @@ class LogExpectedImprovement(AcquisitionFunction):
         for prediction, along_mean, along_variance in pieces:
             gradient += prediction.pullback(share * along_mean, (share * along_variance).sum(1))
         if surrogate.survival is not None:
-            log_survival, survival_gradient = surrogate.survival.log_probability(Z)
-            value, gradient = value + log_survival, gradient + survival_gradient
+            prediction = surrogate.survival.predictor.predict(Z)
+            sd = (prediction.variance + surrogate.survival.noise_variance).sqrt()  # a label is drawn with its noise
+            u = prediction.mean[:, 0] / sd
+            slope = log_ndtr_slope(u)
+            value = value + log_ndtr(u)
+            gradient += prediction.pullback((slope / sd)[:, None], -0.5 * slope * u / sd.square())
         values = value.cpu().numpy()
         gradients = surrogate.features.pullback(U, gradient.cpu().numpy())
         for prior in self._priors:

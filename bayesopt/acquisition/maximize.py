@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from bayesopt.problem.parameters import Choice, Int, Parameter, Simplex
 from bayesopt.problem.space import Space
-from gp.quasi_newton import minimize
 
 FloatArray = NDArray[np.float64]
 ValueAndGradient = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
@@ -168,6 +167,7 @@ def _follow_gradient(acquisition: ValueAndGradient, space: Space, U: FloatArray)
     smooth = _smooth_columns(space, U)
     if not smooth.any():
         return U, np.full(len(U), -np.inf)
+    from gp.quasi_newton import minimize  # late: `gp` brings torch, which a space-filling strategy never needs
 
     def loss(points: FloatArray) -> tuple[FloatArray, FloatArray]:
         values, gradients = acquisition(points)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 FloatArray = NDArray[np.float64]
 
-_PROBES: Final = 2000
+_PROBES: Final = 1000
 """Uniform draws from which the allowed share is estimated, once a space."""
 
 _LEAST_ACCEPTANCE: Final = 0.02
@@ -46,7 +46,7 @@ _ROUNDS: Final = 4
 _SHORTEST: Final = 1e-13
 """Steps that can only be shorter than this, in parts of a range, are given up: roundings undo them."""
 
-_STARTS: Final = 24
+_STARTS: Final = 16
 """Directions in which a linear program looks for a start; a walk spreads out from there."""
 
 _TIGHTNESS: Final = (0.1, 0.5, 0.0)
@@ -81,7 +81,7 @@ class Sampler:
             return self._walk.sample(n, rng)
         kept: list[FloatArray] = [np.empty((0, self._space.dim))]
         missing = n
-        while missing > 0:  # ends: at least one draw in a hundred is allowed
+        while missing > 0:  # ends: about one draw in fifty, or more, is allowed
             U = self._allowed(int(missing / self._acceptance * 1.1) + 16, rng)[:missing]
             kept.append(U)
             missing -= len(U)
@@ -300,19 +300,22 @@ def _starts(space: "Space", rng: np.random.Generator) -> FloatArray:
     """Allowed points, `m x d`, towards random directions, each under random values of what decides about existence."""
     deciding = {parent for parameter in space.values() for parent in parameter.active_if or ()}
     named = _names(space, space.constraints)
+    programs: dict[tuple[Any, ...], tuple[LinearProgram, float | None]] = {}
     found = []
     for params in map(space.decode, uniform(space, _STARTS, rng)):
         free = [name for name in named if name in params and name not in deciding]
+        constants = {name: params[name] for name in named if name in params and name in deciding}
         variables: dict[str, Variable] = {}
         for name in free:
             variables |= _variables(name, space[name])
-        program = LinearProgram(
-            space.constraints,
-            variables,
-            wholes=[(tuple(_variables(name, space[name])), False) for name in free if isinstance(space[name], Simplex)],
-            constants={name: params[name] for name in named if name in params and name in deciding},
-        )
-        most = program.most_slack()
+        key = (*free, *constants.items())
+        if key not in programs:
+            wholes = [
+                (tuple(_variables(name, space[name])), False) for name in free if isinstance(space[name], Simplex)
+            ]
+            program = LinearProgram(space.constraints, variables, wholes=wholes, constants=constants)
+            programs[key] = program, program.most_slack()
+        program, most = programs[key]
         if most is None:
             continue
         direction = rng.standard_normal(len(variables))

@@ -79,7 +79,7 @@ class LinearScale:
     def native(self, U: FloatArray) -> FloatArray:
         """Numbers of 14 significant digits; 0 and 1 are the bounds themselves."""
         X = round_significant(self.low + U * self._span, LINEAR_DIGITS, self._scale)
-        return _with_ends(U, X, self.low, self.high)
+        return _with_ends(U, self.unit(X), X, self.low, self.high)
 
     def unit(self, X: FloatArray) -> FloatArray:
         """Place of each number between its bounds."""
@@ -100,8 +100,8 @@ class LogScale:
         # High meets u = 1 below; just short of it the product may overflow by a rounding, which the clip repairs.
         with np.errstate(over="ignore"):
             X = self.low * np.exp(U * self._log_span)
-        X = round_significant(np.minimum(X, self.high), LOG_DIGITS, self._scale)
-        return _with_ends(U, X, self.low, self.high)
+        X = np.clip(round_significant(np.minimum(X, self.high), LOG_DIGITS, self._scale), self.low, self.high)
+        return _with_ends(U, self.unit(X), X, self.low, self.high)
 
     def unit(self, X: FloatArray) -> FloatArray:
         """Place of each number's logarithm between those of its bounds."""
@@ -152,6 +152,6 @@ class LogIntegerScale:
         return np.log((X + 0.5) / (X - 0.5)) / self._log_span
 
 
-def _with_ends(U: FloatArray, X: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
-    """Keep X within its bounds, and put it on them where U is 0 or 1."""
-    return np.where(U <= 0, low, np.where(U >= 1, high, np.clip(X, low, high)))
+def _with_ends(U: FloatArray, rounded: FloatArray, X: FloatArray, low: FloatArray, high: FloatArray) -> FloatArray:
+    """X, or the bound where either U or the place of X once rounded is an end: 64 bits tell no more apart there."""
+    return np.where((U <= 0) | (rounded <= 0), low, np.where((U >= 1) | (rounded >= 1), high, X))

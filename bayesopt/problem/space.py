@@ -205,7 +205,9 @@ class Space(Mapping[str, Parameter]):
         """The configuration at a place of the unit cube.
 
         Real values are rounded to 14 significant digits, 12 on a logarithmic parameter or of a share, so that
-        `decode(encode(params))` gives back what `decode` once returned, and what a person types.
+        `decode(encode(params))` gives back exactly what `decode` once returned, and numbers that a person types.
+        (Digits of a linear parameter are counted from the larger of the number and its lower bound: between -1 and 1,
+        64 bits do not hold where a number closer to 0 than 1e-14 lies.)
 
         Args:
             u: Shape `d`; what lies outside [0, 1] is moved to its edge.
@@ -428,7 +430,10 @@ class Space(Mapping[str, Parameter]):
     @override
     def __repr__(self) -> str:
         """One line: every parameter, then what must hold."""
-        parts = [f"{name}: {parameter!r}" for name, parameter in self._parameters.items()]
+        parts = [
+            f"{name if name.isprintable() else repr(name)}: {parameter!r}"
+            for name, parameter in self._parameters.items()
+        ]
         rules = [str(constraint) for constraint in self.constraints]
         if self._allowed_name is not None:
             rules.append(f"allowed={self._allowed_name}")

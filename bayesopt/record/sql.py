@@ -366,6 +366,10 @@ class SqlStore:
 
         return self._database.run(locked, write=True)
 
+    def silent_since(self, moment: float) -> list[int]:
+        """See `StudyStore.silent_since`."""
+        return self._database.run(lambda connection: _silent_since(connection, self._id, moment), write=False)
+
     def add_report(self, trial_id: int, step: float, value: float) -> None:
         """See `StudyStore.add_report`."""
         key = {"study_id": self._id, "trial_id": trial_id, "step": step}
@@ -436,13 +440,7 @@ class _SqlTransaction:
         self.has_written = True
 
     def silent_since(self, moment: float) -> list[int]:
-        query = (
-            sa
-            .select(_TRIALS.c.id)
-            .where(_TRIALS.c.study_id == self._id, _TRIALS.c.state == "pending", _TRIALS.c.beat_at < moment)
-            .order_by(_TRIALS.c.id)
-        )
-        return list(self._connection.scalars(query))
+        return _silent_since(self._connection, self._id, moment)
 
 
 def _dispose(engine: Engine, pid: int) -> None:
@@ -476,6 +474,16 @@ def _changes(connection: Connection, study_id: int, since: int) -> tuple[int, li
     query = sa.select(_TRIALS).where(_TRIALS.c.study_id == study_id, _TRIALS.c.revision > since).order_by(_TRIALS.c.id)
     rows = connection.execute(query).mappings().all()
     return max((int(row["revision"]) for row in rows), default=since), [_from_row(row) for row in rows]
+
+
+def _silent_since(connection: Connection, study_id: int, moment: float) -> list[int]:
+    query = (
+        sa
+        .select(_TRIALS.c.id)
+        .where(_TRIALS.c.study_id == study_id, _TRIALS.c.state == "pending", _TRIALS.c.beat_at < moment)
+        .order_by(_TRIALS.c.id)
+    )
+    return list(connection.scalars(query))
 
 
 def _to_row(trial: Trial) -> dict[str, Any]:

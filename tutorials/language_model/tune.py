@@ -1,6 +1,6 @@
 """Tune the training of a small language model under a memory limit and a budget in seconds: `make tune`.
 
-Takes under four minutes on two cores. Stopped early, it goes on from the study file; delete that to start afresh.
+Takes under four minutes on two cores. Stopped early, it goes on from the study file.
 """
 
 import argparse
@@ -40,6 +40,8 @@ def main():
     file = options.out / "study.db"
 
     study = new_study("tuned", options.seconds, file)
+    if study.trials:
+        print(f"Going on after {len(study.trials)} trials in {file}; delete it to start afresh.")
     study.run(train)
     for trial in study.trials:
         print(trial_line(trial))
@@ -47,6 +49,8 @@ def main():
     picture = options.out / "study.png"
     bo.plot.overview(study).savefig(picture)
     print(f"Study file: {file}\nPicture: {picture}\n")
+    if not study.done:
+        return  # interrupted
 
     random = new_study("random search", options.seconds, file, bo.strategies.RandomSearch())
     random.run(train)

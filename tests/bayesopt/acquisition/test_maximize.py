@@ -70,9 +70,7 @@ def test_finds_the_configuration_at_the_top_of_any_space(space):
 
 
 def test_a_parameter_that_does_not_exist_is_left_alone():
-    space = Space(
-        {"optimizer": Choice(["adam", "sgd"]), "momentum": Float(0.0, 1.0, active_if={"optimizer": "sgd"})}
-    )
+    space = Space({"optimizer": Choice(["adam", "sgd"]), "momentum": Float(0.0, 1.0, active_if={"optimizer": "sgd"})})
     with_momentum = search(hill([0.75, 0.9]), space)
     assert space.decode(with_momentum) == pytest.approx({"optimizer": "sgd", "momentum": 0.9}, abs=1e-3)
     without = search(hill([0.25, 0.9]), space)

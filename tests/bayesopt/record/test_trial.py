@@ -8,20 +8,9 @@ from bayesopt.record.trial import Trial
 TRIAL = Trial(3, {"lr": 0.1, "mix": {"web": 0.5, "code": 0.5}}, values={"loss": 1.0})
 
 
-def test_a_trial_reads_as_a_mapping_of_its_parameters():
-    assert dict(TRIAL) == TRIAL.params
-    assert (lambda lr, mix: (lr, mix))(**TRIAL) == (0.1, {"web": 0.5, "code": 0.5})
-    assert len(TRIAL) == 2
-    assert "lr" in TRIAL and "loss" not in TRIAL
-    with pytest.raises(KeyError, match="loss"):
-        TRIAL["loss"]
-
-
 def test_a_trial_cannot_be_changed():
     with pytest.raises(AttributeError, match="cannot assign"):
         TRIAL.state = "complete"
-    with pytest.raises(TypeError, match="item assignment"):
-        TRIAL["lr"] = 0.2
 
 
 def test_snapshots_are_equal_when_everything_in_them_is():

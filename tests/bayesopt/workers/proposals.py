@@ -57,7 +57,9 @@ def everything_step(study, step):
     trials = study.ask(2) if step % 3 == 2 else [study.ask()]
     for trial in trials[:1]:  # of two, one stays pending
         values = {
-            "loss": (math.log10(trial.params["lr"]) + 3) ** 2 + trial.params["mix"]["web"] + (trial.params["kind"] == "sgd"),
+            "loss": (math.log10(trial.params["lr"]) + 3) ** 2
+            + trial.params["mix"]["web"]
+            + (trial.params["kind"] == "sgd"),
             "memory": None if step == 6 else trial.params["layers"] * 0.9,
         }
         if step in (3, 8):
@@ -81,6 +83,7 @@ def main(storage, journal, scenario, first, last, end):
                 file.write(json.dumps([step, trial.id, bits(trial.params)]) + "\n")
     if end == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    study.close()
 
 
 if __name__ == "__main__":
