@@ -129,6 +129,14 @@ class Surrogate:
         """An array on the models' device."""
         return torch.as_tensor(array, dtype=torch.float64, device=_device(self.history))
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether the objective is deterministic, by declaration or as far as the data can tell."""
+        model = self.objective
+        if model is None or self.history.noise == 0.0:
+            return True
+        return model.learns_noise and model.noise_variance <= _CLEAN_NOISE * model.scale**2
+
     @functools.cached_property
     def told_features(self) -> Tensor:
         """Features of the told trials, `n x F`."""
@@ -201,10 +209,8 @@ def recommend(history: History) -> Recommendation:
         surrogate = fit_surrogate(history)
         mean, sd = surrogate.told_mean_sd
         probability = surrogate.told_probability_feasible
-    model = surrogate.objective
     index = history.best_observed
-    clean = model is None or (model.learns_noise and model.noise_variance <= _CLEAN_NOISE * model.scale**2)
-    if not clean and history.noise != 0.0:
+    if not surrogate.is_clean:
         rows = np.flatnonzero(probability >= 0.5)
         if len(rows):
             index = int(rows[np.argmax(mean[rows])])

@@ -30,10 +30,11 @@ class LogExpectedImprovement(AcquisitionFunction):
     `log EI + sum_k log P(margin_k <= 0) + log P(survives) + (PRIOR_DECAY / n) log prior`, averaged over fantasies of
     the pending trials: `log mean_c exp(log EI_c + sum_k log P_kc)`. The incumbent is the best posterior mean among the
     told trials with probability of feasibility at least one half, and in each fantasy among the pending ones too. While
-    no told trial qualifies, expected improvement is left out.
+    no told trial qualifies, expected improvement is left out. Where the objective is noisy, its improvement is weighed by
+    `1 - sd_noise / sqrt(sd² + sd_noise²)`, so that a place known better than a trial can measure is not tried again.
 
     References: Jones, Schonlau and Welch 1998 (EI); Gardner et al. 2014 (constraints); Snoek, Larochelle and Adams
-    2012 (fantasies); Hvarfner et al. 2022, "piBO" (decaying belief); Ament et al. 2023 (in logs).
+    2012 (fantasies); Huang et al. 2006 (augmented EI, the weight under noise); Hvarfner et al. 2022, "piBO" (decaying belief); Ament et al. 2023 (in logs).
     """
 
     def __init__(self, surrogate: Surrogate, pending: FloatArray, normals: FloatArray) -> None:
@@ -60,6 +61,7 @@ class LogExpectedImprovement(AcquisitionFunction):
             else:
                 self._predictors.append(model.fantasies(pending_Z, surrogate.tensor(numbers))[0])
         self.incumbents = self._find_incumbents(pending_Z)
+        self._noise = 0.0 if surrogate.is_clean else surrogate.objective.noise_variance
         history = surrogate.history
         self._priors = history.priors
         self._prior_weight = PRIOR_DECAY / max(1, len(history.X))
@@ -104,8 +106,9 @@ class LogExpectedImprovement(AcquisitionFunction):
             sd = prediction.variance.sqrt()[:, None]
             u = (prediction.mean - self.incumbents) / sd
             slope = log_h_slope(u)
-            total = total + sd.log() + log_h(u)
-            pieces.append((prediction, slope / sd, 0.5 * (1.0 - slope * u) / sd.square()))
+            news, news_slope = self._news(prediction.variance[:, None])
+            total = total + sd.log() + log_h(u) + news
+            pieces.append((prediction, slope / sd, 0.5 * (1.0 - slope * u) / sd.square() + news_slope))
         for predictor in constraints:
             if predictor is not None:
                 prediction = predictor.predict(Z)
@@ -133,6 +136,22 @@ class LogExpectedImprovement(AcquisitionFunction):
             values = values + self._prior_weight * log_density
             gradients = gradients + self._prior_weight * prior_gradient
         return values, gradients
+
+    def _news(self, variance: Tensor) -> tuple[Tensor, Tensor]:
+        """Log of `1 - sd_noise / sqrt(variance + sd_noise²)`, what noise leaves of an observation, and its slope.
+
+        Args:
+            variance: Of the latent objective, any shape.
+
+        Returns:
+            The logs, and their derivatives with respect to the variance; zeros where the objective is clean.
+        """
+        if self._noise == 0.0:
+            return torch.zeros_like(variance), torch.zeros_like(variance)
+        total = variance + self._noise
+        noise_share = (self._noise / total).sqrt()
+        value = variance.log() - total.log() - torch.log1p(noise_share)  # no difference of nearly equal numbers
+        return value, 1.0 / variance - (1.0 - 0.5 * noise_share / (1.0 + noise_share)) / total
 
     @override
     def forward(self, X: Tensor) -> Tensor:

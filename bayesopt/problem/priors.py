@@ -204,13 +204,16 @@ def _masses(name: str, belief: Any, parameter: Choice, column: int) -> _Masses:
 
 
 def _unit_sd(name: str, parameter: Float | Int, spread: float) -> float:
+    # A whole number owns the unit interval around it, so its column spans half a unit more at either end.
+    reach = 0.5 if isinstance(parameter, Int) else 0.0
+    low, high = parameter.low - reach, parameter.high + reach
     if parameter.log:
         if spread <= 1:
             raise InvalidPriorError(
                 f"OptimumPrior: {name!r} is logarithmic, so its spread is a factor above 1 "
                 f"(3.0 means 'give or take a factor of 3'), got {spread!r}."
             )
-        return math.log(spread) / math.log(parameter.high / parameter.low)
+        return math.log(spread) / math.log(high / low)
     if spread <= 0:
         raise InvalidPriorError(f"OptimumPrior: {name!r}: the spread must be positive, got {spread!r}.")
-    return spread / (parameter.high - parameter.low)
+    return spread / (high - low)

@@ -77,7 +77,7 @@ STUDIES = {
     "nothing measured": lambda: study_of(lambda i, p: {"loss": i, "memory": None}, 6),
     "no constraint": lambda: study_of(lambda i, p: float(i), 6, **FREE),
     "equal values": lambda: study_of(lambda i, p: {"loss": 1.0, "memory": 6.0}, 5),
-    "huge values": lambda: study_of(lambda i, p: {"loss": (-1.0) ** i * 1e300, "memory": (-1.0) ** i * 1e308}, 6),
+    "huge values": lambda: study_of(lambda i, p: {"loss": (-1.0) ** i * 1e300, "memory": (-1.0) ** i * 1e300}, 6),
     "one outlier": lambda: study_of(lambda i, p: {"loss": 1e9 if i == 2 else i, "memory": 1.0}, 9),
     "twenty parameters": lambda: study_of(named("loss"), 6, space=flat(20)),
     "names of all kinds": lambda: study_of(

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from tests.bayesopt.workers import proposals
 from tests.bayesopt.workers.processes import ROOT
 
 
@@ -16,6 +17,10 @@ def _run(tmp_path, name, scenario, first, last, end="end", storage=None):
     command = [sys.executable, "-m", "tests.bayesopt.workers.proposals", *arguments]
     status = subprocess.run(command, cwd=ROOT, check=False).returncode
     assert status == (-signal.SIGKILL if end == "kill" else 0)
+    return _read(journal)
+
+
+def _read(journal):
     return [json.loads(line) for line in journal.read_text().splitlines()]
 
 
@@ -37,10 +42,11 @@ def test_a_study_killed_between_tell_and_ask_proposes_what_an_uninterrupted_one_
 
 
 def test_a_study_resumed_in_another_process_proposes_the_same_points(tmp_path):
-    """The short version: a space-filling start, one kill, then the model."""
-    straight = _run(tmp_path, "straight", "plain", 0, 5)
-    _run(tmp_path, "killed", "plain", 0, 4, end="kill")
-    assert _run(tmp_path, "killed", "plain", 5, 5) == straight
+    """The short version: a space-filling start, one kill, then the model; the twin runs in this process."""
+    proposals.main(str(tmp_path / "straight.db"), str(tmp_path / "straight.journal"), "plain", 0, 5, "end")
+    straight = _read(tmp_path / "straight.journal")
+    _run(tmp_path, "killed", "plain", 0, 3, end="kill")
+    assert _run(tmp_path, "killed", "plain", 4, 5) == straight
 
 
 @pytest.mark.slow

@@ -62,7 +62,11 @@ def _foreign(study):
 CALLS = {
     # -- tell
     "tell twice": (lambda s: s.tell(0, VALUES), TrialStateError, "trial 0 has ended already: it was told loss = 1.0"),
-    "tell a failed one": (lambda s: s.tell(3, VALUES), TrialStateError, r"trial 3 has ended already: it failed \(failed"),
+    "tell a failed one": (
+        lambda s: s.tell(3, VALUES),
+        TrialStateError,
+        r"trial 3 has ended already: it failed \(failed",
+    ),
     "tell a queued one": (lambda s: s.tell(4, VALUES), TrialStateError, "trial 4 is queued .* call ask first"),
     "tell an external one": (lambda s: s.tell(5, VALUES), TrialStateError, "trial 5 has ended already"),
     "tell an unknown id": (lambda s: s.tell(6, VALUES), TrialStateError, "trial 6 is unknown .* trials 0 to 5"),
@@ -94,7 +98,11 @@ CALLS = {
         InvalidOutcomeError,
         r"expected a dict with 'loss', 'memory', got 0\.5 of type float",
     ),
-    "tell no values": (lambda s: s.tell(2, None), InvalidOutcomeError, "expected a dict with 'loss', 'memory', got None"),
+    "tell no values": (
+        lambda s: s.tell(2, None),
+        InvalidOutcomeError,
+        "expected a dict with 'loss', 'memory', got None",
+    ),
     "tell a tuple": (lambda s: s.tell(2, (1.0, 0.5)), InvalidOutcomeError, "expected a dict"),
     "tell an objective of None": (
         lambda s: s.tell(2, {"loss": None, "memory": 0.5}),
@@ -216,7 +224,11 @@ CALLS = {
         InvalidParamsError,
         "'mix'.* 1.8",
     ),
-    "enqueue a missing share": (lambda s: s.enqueue(GOOD | {"mix": {"web": 1.0}}), InvalidParamsError, "'mix'.* 'code'"),
+    "enqueue a missing share": (
+        lambda s: s.enqueue(GOOD | {"mix": {"web": 1.0}}),
+        InvalidParamsError,
+        "'mix'.* 'code'",
+    ),
     "enqueue shares as a list": (lambda s: s.enqueue(GOOD | {"mix": [0.5, 0.5]}), InvalidParamsError, "'mix'.*dict"),
     "external with an unknown name": (
         lambda s: s.tell_external(GOOD | {"lrr": 1.0}, VALUES),
@@ -245,7 +257,11 @@ CALLS = {
         "step: expected a finite number of at least 0, got -1",
     ),
     "report at nan": (lambda s: s.trials[2].report(np.nan, 0.5), InvalidInputError, "step: .* got nan"),
-    "report in words": (lambda s: s.trials[2].report(1, "low"), InvalidOutcomeError, "loss: expected one real .* 'low'"),
+    "report in words": (
+        lambda s: s.trials[2].report(1, "low"),
+        InvalidOutcomeError,
+        "loss: expected one real .* 'low'",
+    ),
 }
 
 
@@ -272,7 +288,11 @@ DECLARATIONS = {
     "two objectives": ({"maximize": "accuracy"}, InvalidOutcomeError, "minimize='loss' and maximize='accuracy'"),
     "an objective that is a list": ({"minimize": ["loss"]}, InvalidOutcomeError, r"objective: .* got \['loss'\]"),
     "an objective without a name": ({"minimize": " "}, InvalidOutcomeError, "objective: .* non-empty string, got ' '"),
-    "a bare constraint": ({"subject_to": bo.AtMost("m", 1)}, InvalidInputError, "subject_to: expected a list, got AtMost"),
+    "a bare constraint": (
+        {"subject_to": bo.AtMost("m", 1)},
+        InvalidInputError,
+        "subject_to: expected a list, got AtMost",
+    ),
     "a constraint in words": ({"subject_to": ["m < 1"]}, InvalidOutcomeError, "expected AtMost.* got 'm < 1'"),
     "one constraint twice": (
         {"subject_to": [bo.AtMost("m", 1), bo.AtMost("m", 2)]},
@@ -389,8 +409,16 @@ def test_a_study_declared_differently_is_not_reopened_and_says_what_differs(case
 
 OPENED = {
     "nothing there": (lambda path: bo.Study.open(path / "no.db"), StorageError, r"no\.db: there is no such file"),
-    "no such study": (lambda path: bo.Study.open(path / "two.db", "c"), StorageError, "no study 'c'; it holds 'a', 'b'"),
-    "which of two": (lambda path: bo.Study.open(path / "two.db"), StorageError, "name= must say which study; it holds 'a', 'b'"),
+    "no such study": (
+        lambda path: bo.Study.open(path / "two.db", "c"),
+        StorageError,
+        "no study 'c'; it holds 'a', 'b'",
+    ),
+    "which of two": (
+        lambda path: bo.Study.open(path / "two.db"),
+        StorageError,
+        "name= must say which study; it holds 'a', 'b'",
+    ),
     "an empty file": (lambda path: bo.Study.open(path / "empty.db"), StorageError, r"empty\.db holds no study"),
     "None": (lambda path: bo.Study.open(None), InvalidInputError, "storage: expected a file path .* got None"),
     "a URL to nothing": (lambda path: bo.Study.open(f"sqlite:///{path}/no.db"), StorageError, "there is no such file"),

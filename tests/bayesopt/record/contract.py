@@ -176,6 +176,7 @@ class SharedStoreContract(StoreContract):
         before, after = time.time() - 60, time.time() + 60
         silent = {moment: store.transact(lambda t, m=moment: t.silent_since(m)) for moment in (before, after)}
         assert silent == {before: [], after: [0]}
+        assert (store.silent_since(before), store.silent_since(after)) == ([], [0])
 
     def test_a_beat_and_a_report_are_signs_of_life(self, store):
         insert(store, Trial(0, {"x": 0}), Trial(1, {"x": 1}), Trial(2, {"x": 2}))
