@@ -255,8 +255,17 @@ def _draw_progress(ax: "Axes", study: Study, ended: _Ended, x: FloatArray) -> No
     if failed.any():
         edge = 0.965 if study.outcomes.objective.sign < 0 else 0.035
         at = np.full(failed.sum(), edge)
-        ax.scatter(x[failed], at, marker="x", color=_RED, s=26, linewidths=1.4, label="failed",
-                   transform=ax.get_xaxis_transform(), zorder=4)  # fmt: skip
+        ax.scatter(
+            x[failed],
+            at,
+            marker="x",
+            color=_RED,
+            s=26,
+            linewidths=1.4,
+            label="failed",
+            transform=ax.get_xaxis_transform(),
+            zorder=4,
+        )
     reached = np.isfinite(ended.best)
     if reached.any():
         ax.step(
@@ -271,8 +280,18 @@ def _draw_budget(ax: "Axes", x: FloatArray, budget: float | None) -> None:
     if budget is not None:
         ax.axvspan(budget, ax.get_xlim()[1], color=_PALE, alpha=0.7, zorder=0, linewidth=0)
         ax.axvline(budget, color=_INK, linewidth=1.2, linestyle=(0, (4, 3)))
-        ax.annotate(f"budget {budget:g}", (budget, 0.5), xycoords=ax.get_xaxis_transform(), rotation=90, fontsize=8.5,
-                    ha="right", va="center", color=_INK, xytext=(-3, 0), textcoords="offset points")  # fmt: skip
+        ax.annotate(
+            f"budget {budget:g}",
+            (budget, 0.5),
+            xycoords=ax.get_xaxis_transform(),
+            rotation=90,
+            fontsize=8.5,
+            ha="right",
+            va="center",
+            color=_INK,
+            xytext=(-3, 0),
+            textcoords="offset points",
+        )
 
 
 def _frame(ax: "Axes", study: Study, ended: _Ended) -> None:
@@ -513,8 +532,18 @@ def _draw_cut(ax: "Axes", cut: _Cut, low: float, high: float) -> None:
         label="trials (elsewhere)",
     )
     if is_choice:
-        ax.errorbar(cut.x, shown, yerr=2 * cut.sd, fmt="o", color=_BLUE, ecolor="#7FB8D8", elinewidth=5, markersize=5,
-                    label="posterior mean", zorder=3)  # fmt: skip
+        ax.errorbar(
+            cut.x,
+            shown,
+            yerr=2 * cut.sd,
+            fmt="o",
+            color=_BLUE,
+            ecolor="#7FB8D8",
+            elinewidth=5,
+            markersize=5,
+            label="posterior mean",
+            zorder=3,
+        )
         _ticks_of_options(ax, cut.parameter)
     else:
         style: dict[str, Any] = {"marker": "o", "markersize": 3.5} if len(cut.x) <= 12 else {}
@@ -553,8 +582,16 @@ def _shade(ax: "Axes", cut: _Cut, mask: NDArray[np.bool_], colour: str, label: s
     starts = np.flatnonzero(mask & ~np.concatenate([[False], mask[:-1]]))
     ends = np.flatnonzero(mask & ~np.concatenate([mask[1:], [False]]))
     for number, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        ax.axvspan(edges[start], edges[end + 1], ymax=0.04, color=colour, alpha=0.85, linewidth=0, zorder=5,
-                   label=label if number == 0 else "_")  # fmt: skip
+        ax.axvspan(
+            edges[start],
+            edges[end + 1],
+            ymax=0.04,
+            color=colour,
+            alpha=0.85,
+            linewidth=0,
+            zorder=5,
+            label=label if number == 0 else "_",
+        )
 
 
 def _scale_x(ax: "Axes", cut: _Cut) -> None:
@@ -628,8 +665,17 @@ def _draw_parallel(figure: FigureBase, study: Study) -> None:
         rows = np.flatnonzero(ended.kinds == kind)
         if len(rows):
             label = f"{kind} ({len(rows)})"
-            ax.add_collection(LineCollection([paths[i] for i in rows], colors=colour, linewidths=0.9, linestyles=dashes,
-                                             alpha=0.45, label=label, zorder=1))  # fmt: skip
+            ax.add_collection(
+                LineCollection(
+                    [paths[i] for i in rows],
+                    colors=colour,
+                    linewidths=0.9,
+                    linestyles=dashes,
+                    alpha=0.45,
+                    label=label,
+                    zorder=1,
+                )
+            )
     if good.any():
         _draw_feasible_lines(figure, ax, study, ended, [path for path, keep in zip(paths, good, strict=True) if keep])
     for position, (name, share) in zip(range(len(names)), names, strict=True):
@@ -643,8 +689,15 @@ def _draw_parallel(figure: FigureBase, study: Study) -> None:
     ax.xaxis.tick_top()
     labels = [_plain(name if share is None else f"{name}.{share}", 18) for name, share in names]
     crowded = len(labels) > 8 or max(map(len, labels)) > 13
-    ax.set_xticks(range(len(names)), labels, rotation=25 if crowded else 0, ha="left" if crowded else "center",
-                  fontsize=9.5, color=_INK, fontweight="bold")  # fmt: skip
+    ax.set_xticks(
+        range(len(names)),
+        labels,
+        rotation=25 if crowded else 0,
+        ha="left" if crowded else "center",
+        fontsize=9.5,
+        color=_INK,
+        fontweight="bold",
+    )
     ax.tick_params(length=0)
     if ax.get_legend_handles_labels()[0]:
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, 0.0), ncols=4, frameon=False, fontsize=8.5)
@@ -660,8 +713,9 @@ def _draw_feasible_lines(
     # The dark end of the map is the good one: on white, what is pale fades.
     colours = "viridis" if objective.sign < 0 else "viridis_r"
     order = np.argsort(objective.sign * values, kind="stable")  # the best is drawn last, on top
-    lines = LineCollection([paths[i] for i in order], array=values[order], cmap=colours, norm=norm, linewidths=1.3,
-                           alpha=0.85, zorder=2)  # fmt: skip
+    lines = LineCollection(
+        [paths[i] for i in order], array=values[order], cmap=colours, norm=norm, linewidths=1.3, alpha=0.85, zorder=2
+    )
     ax.add_collection(lines)
     best = paths[order[-1]]
     ax.plot(best[:, 0], best[:, 1], color="white", linewidth=5.5, zorder=3, solid_capstyle="round")
@@ -697,8 +751,18 @@ def _draw_axis(ax: "Axes", study: Study, position: int, name: str, share: str | 
 
 def _tick_text(ax: "Axes", position: float, height: float, text: str) -> None:
     box = {"facecolor": "white", "alpha": 0.75, "edgecolor": "none", "pad": 0.8}
-    ax.annotate(text, (position, height), xytext=(-6, 0), textcoords="offset points", ha="right", va="center",
-                fontsize=8, color=_INK, zorder=7, bbox=box)  # fmt: skip
+    ax.annotate(
+        text,
+        (position, height),
+        xytext=(-6, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        fontsize=8,
+        color=_INK,
+        zorder=7,
+        bbox=box,
+    )
 
 
 def _axis_ticks(parameter: Any, share: str | None) -> list[tuple[float, str]]:
@@ -759,8 +823,17 @@ def _draw_constraint(ax: "Axes", x: FloatArray, values: FloatArray, constraint: 
     unknown, failed = ~measured & (ended.kinds != "failed"), ended.kinds == "failed"
     for rows, marker, colour, label in ((unknown, "|", _GREY, "not measured"), (failed, "x", _RED, "failed")):
         if rows.any():
-            ax.scatter(x[rows], np.full(rows.sum(), 0.04), marker=marker, color=colour, s=24, linewidths=1.3,
-                       label=label, transform=ax.get_xaxis_transform(), zorder=3)  # fmt: skip
+            ax.scatter(
+                x[rows],
+                np.full(rows.sum(), 0.04),
+                marker=marker,
+                color=colour,
+                s=24,
+                linewidths=1.3,
+                label=label,
+                transform=ax.get_xaxis_transform(),
+                zorder=3,
+            )
     margin = 0.1 * (high - low) or max(abs(high) * 0.1, 1e-12)
     ax.set_ylim(low - margin, high + margin)
     far = high + margin if constraint.symbol == "<=" else low - margin
@@ -768,8 +841,16 @@ def _draw_constraint(ax: "Axes", x: FloatArray, values: FloatArray, constraint: 
     ax.axhline(constraint.bound, color=_INK, linewidth=1.2, linestyle=(0, (4, 3)))
     sign = "≤" if constraint.symbol == "<=" else "≥"
     ax.set_title(_plain(f"{constraint.name} {sign} {constraint.bound:g}", 40), fontsize=9.5, color=_INK, loc="left")
-    ax.legend(frameon=False, fontsize=8, loc="lower right", bbox_to_anchor=(1.0, 0.98), ncols=4, borderpad=0,
-              handletextpad=0.1, columnspacing=0.9)  # fmt: skip
+    ax.legend(
+        frameon=False,
+        fontsize=8,
+        loc="lower right",
+        bbox_to_anchor=(1.0, 0.98),
+        ncols=4,
+        borderpad=0,
+        handletextpad=0.1,
+        columnspacing=0.9,
+    )
     ax.yaxis.set_major_locator(MaxNLocator(4))
 
 

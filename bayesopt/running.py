@@ -149,8 +149,8 @@ def _record(study: "Study", trial: Trial, ending: _Ending) -> None:
             study.tell(trial, values, cost=cost)
     except StorageError as error:
         # The result was paid for: the message carries it, since no database will.
-        kept = f"fail({trial.id}, {ending.failure!r})" if ending.failure else f"tell({trial.id}, {values!r}, {cost=})"
-        raise StorageError(f"{error} This result is not: call study.{kept} when the storage is back.") from error
+        call = f"fail({trial.id}, {ending.failure!r}" if ending.failure else f"tell({trial.id}, {values!r}"
+        raise StorageError(f"{error} The call is study.{call}, {cost=}).") from error
 
 
 def _give_up(study: "Study", trials: list[Trial], error: BaseException) -> None:

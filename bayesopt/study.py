@@ -520,7 +520,13 @@ class Study:
             transaction.update(replace(current, told_at=told_at, **({"reason": None} | outcome)))
             return current.id
 
-        return self._write(end)
+        try:
+            return self._write(end)
+        except StorageError as error:
+            trial_id = trial.id if isinstance(trial, Trial) else trial
+            raise StorageError(
+                f"{error} What came of trial {trial_id} is not: repeat the call when the storage is back."
+            ) from error
 
     def _add(self, params: dict[str, Any], outcome: dict[str, Any]) -> Trial:
         # The time of the call, to the microsecond, and the process recognise an addition that was kept

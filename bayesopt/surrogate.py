@@ -29,10 +29,14 @@ WINSOR_IQR: Final = 5.0
 """How many interquartile ranges below the median an objective value may lie before it is pulled in."""
 MAX_EXACT: Final = 400
 """Most trials that the exact model is conditioned on; fitting cost grows with the cube."""
-_BEST_KEPT: Final = 300
-"""Of a longer history, how many trials are kept for being the best; the others are thinned evenly."""
+_BEST_KEPT: Final = 0.75
+"""Of the trials kept from a longer history, the share that is there for being best; the others cover the space."""
 _LEAST_SHARE: Final = 1e-6
 """The square root of a share has no slope at 0; shares below this take the slope at this one."""
+_LARGEST: Final = 1e300
+"""What a ratio that overflows is taken for."""
+_MOST_DISTANCES: Final = 2**26
+"""Most squared distances, one a feature and pair of trials, that a fit keeps in memory: half a gigabyte."""
 _CLEAN_NOISE: Final = 2.0 * NOISE_BOUNDS[0]
 """Learned noise variance below which an objective passes for deterministic, in units of its variance."""
 
@@ -132,10 +136,7 @@ class Surrogate:
     @property
     def is_clean(self) -> bool:
         """Whether the objective is deterministic, by declaration or as far as the data can tell."""
-        model = self.objective
-        if model is None or self.history.noise == 0.0:
-            return True
-        return model.learns_noise and model.noise_variance <= _CLEAN_NOISE * model.scale**2
+        return self.objective is None or _is_clean(self.objective, self.history)
 
     @functools.cached_property
     def told_features(self) -> Tensor:
@@ -154,7 +155,7 @@ class Surrogate:
     def told_probability_feasible(self) -> FloatArray:
         """Probability that every constraint holds at each told trial, `n`.
 
-        With deterministic outcomes what was measured is what holds.
+        Where a margin is deterministic, what was measured is what holds.
         """
         margins = self.history.constraints
         probability = np.ones(len(margins))
@@ -165,7 +166,7 @@ class Surrogate:
                 prediction = model.predictor.predict(self.told_features)
                 z = -prediction.mean[:, 0] / prediction.variance.sqrt()
                 believed = torch.special.ndtr(z).cpu().numpy()
-            if self.history.noise == 0.0:
+            if model is not None and _is_clean(model, self.history):
                 measured = margins[:, column]
                 believed = np.where(np.isnan(measured), believed, measured <= 0)
             probability *= believed
@@ -234,13 +235,20 @@ def fit_surrogate(history: History) -> Surrogate:
     rows = _kept(history.objective, Z)
     if len(history.X):
         y, offset, scale = _standardised(history.objective)
-        sd = history.objective_sd / scale
+        with np.errstate(over="ignore"):
+            sd = history.objective_sd / scale
         noise = None if history.noise is None else min(history.noise / scale, 1e3)
         objective = _fit(Z[rows], y[rows], sd[rows], features.groups, noise, "the objective", center=True)
     constraints = tuple(
         _fit_constraint(history, column, Z, features.groups) for column in range(history.constraints.shape[1])
     )
     return Surrogate(history, features, objective, constraints, _survival(history, features, Z), offset, scale)
+
+
+def _is_clean(model: ExactGP, history: History) -> bool:
+    """Whether an outcome is deterministic, by declaration or as far as the data can tell."""
+    learned = model.learns_noise and model.noise_variance <= _CLEAN_NOISE * model.scale**2
+    return history.noise == 0.0 or learned
 
 
 def _device(history: History) -> torch.device:
@@ -290,7 +298,8 @@ def _bilog(margins: FloatArray) -> tuple[FloatArray, FloatArray]:
     """
     sizes = np.abs(margins)
     typical = float(np.median(sizes[sizes > 0])) if (sizes > 0).any() else 1.0
-    relative = sizes / typical
+    with np.errstate(over="ignore"):
+        relative = np.minimum(sizes / typical, _LARGEST)
     return np.sign(margins) * np.log1p(relative), 1.0 / (typical * (1.0 + relative))
 
 
@@ -310,12 +319,13 @@ def _standardised(values: FloatArray) -> tuple[FloatArray, float, float]:
 def _kept(values: FloatArray, Z: Tensor) -> NDArray[np.intp]:
     """Rows to condition on: all of a short history; of a long one the best, and others spread over the space."""
     n = len(values)
-    if n <= MAX_EXACT:
+    most = min(MAX_EXACT, math.isqrt(_MOST_DISTANCES // Z.shape[1]))
+    if n <= most:
         return np.arange(n)
     order = np.argsort(-values, kind="stable")
-    kept = list(order[:_BEST_KEPT])
+    kept = list(order[: int(_BEST_KEPT * most)])
     nearest = torch.cdist(Z, Z[kept]).amin(1)
-    for _ in range(MAX_EXACT - _BEST_KEPT):  # farthest-point traversal
+    for _ in range(most - len(kept)):  # farthest-point traversal
         kept.append(int(nearest.argmax()))
         nearest = torch.minimum(nearest, torch.linalg.vector_norm(Z - Z[kept[-1]], dim=1))
     return np.sort(np.array(kept, dtype=np.intp))

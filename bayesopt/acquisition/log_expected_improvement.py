@@ -30,11 +30,12 @@ class LogExpectedImprovement(AcquisitionFunction):
     `log EI + sum_k log P(margin_k <= 0) + log P(survives) + (PRIOR_DECAY / n) log prior`, averaged over fantasies of
     the pending trials: `log mean_c exp(log EI_c + sum_k log P_kc)`. The incumbent is the best posterior mean among the
     told trials with probability of feasibility at least one half, and in each fantasy among the pending ones too. While
-    no told trial qualifies, expected improvement is left out. Where the objective is noisy, its improvement is weighed by
-    `1 - sd_noise / sqrt(sd² + sd_noise²)`, so that a place known better than a trial can measure is not tried again.
+    no told trial qualifies, expected improvement is left out. Where the objective is noisy, its improvement is weighed
+    by `1 - sd_noise / sqrt(sd² + sd_noise²)`: a place known better than a trial can measure is not tried again.
 
     References: Jones, Schonlau and Welch 1998 (EI); Gardner et al. 2014 (constraints); Snoek, Larochelle and Adams
-    2012 (fantasies); Huang et al. 2006 (augmented EI, the weight under noise); Hvarfner et al. 2022, "piBO" (decaying belief); Ament et al. 2023 (in logs).
+    2012 (fantasies); Huang et al. 2006 (augmented EI, the weight under noise); Hvarfner et al. 2022, "piBO" (decaying
+    belief); Ament et al. 2023 (in logs).
     """
 
     def __init__(self, surrogate: Surrogate, pending: FloatArray, normals: FloatArray) -> None:

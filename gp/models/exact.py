@@ -321,7 +321,7 @@ class ExactGP(Model):
 
     _distances: Tensor | None = None
 
-    def fit(self, *, starts: FloatArray | None = None, max_evaluations: int = 60) -> "ExactGP":
+    def fit(self, *, starts: FloatArray | None = None, max_evaluations: int = 50) -> "ExactGP":
         """Move the hyperparameters to the maximum of evidence times prior.
 
         Args:
@@ -357,7 +357,7 @@ class ExactGP(Model):
             upper,
             max_evaluations=max_evaluations,
             gradient_tolerance=1e-3,
-            decrease_tolerance=1e-5,  # in nats: tighter ones cost a fifth more evaluations and gained 4e-5 nats
+            decrease_tolerance=1e-4,  # in nats: 1e-7 cost 50 evaluations instead of 35 and gained 2e-4 nats
         )
         if not np.isfinite(values).any():
             raise NotPositiveDefiniteError(

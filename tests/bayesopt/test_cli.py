@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from sqlalchemy.engine import make_url
 
 import bayesopt as bo
-from bayesopt.cli import main
+from bayesopt.cli import EXAMPLE, main
 from bayesopt.study import Study
 
 ROOT = Path(__file__).parents[2]
@@ -228,6 +229,19 @@ def test_unknown_arguments_are_status_2(capsys):
     assert "usage: bayesopt" in capsys.readouterr().err
 
 
+def test_the_help_shows_a_file_that_can_be_read(folder, capsys):
+    from bayesopt.config_file import _KEYS, read_study_file
+
+    with pytest.raises(SystemExit):
+        main(["tune", "--help"])
+    assert EXAMPLE in capsys.readouterr().out
+    Path("tune.yaml").write_text(EXAMPLE)
+    file = read_study_file(Path("tune.yaml"))
+    assert file.space.names == ("lr", "batch_size", "optimizer", "momentum", "mixture")
+    shown = {line.split(":")[0] for line in EXAMPLE.splitlines() if line[:1].isalpha()}
+    assert shown == set(_KEYS) - {"maximize"}
+
+
 # -- looking at a study --------------------------------------------------------------------------------------------
 
 
@@ -370,6 +384,26 @@ def test_a_reader_that_has_seen_enough_is_no_error(folder):
     command = shlex.join([sys.executable, "-c", program])
     done = subprocess.run(["sh", "-c", f"{command} | true"], capture_output=True, text=True, check=False)
     assert done.stderr == ""
+
+
+def test_a_study_on_a_server_is_shown_without_its_password(write, folder, postgresql_url, capsys):
+    write(f"storage: {postgresql_url}\nname: served\n")
+    assert main(["tune", "tune.yaml"]) == 0
+    assert (folder / "served-logs" / "trial-0003.log").exists()
+    assert main(["show", postgresql_url]) == 0
+    assert main(["best", "tune.yaml"]) == 0
+    out = capsys.readouterr().out
+    assert "Study 'served' in postgresql" in out
+    password = make_url(postgresql_url).password
+    assert password is None or password not in out
+
+
+def test_logs_that_cannot_be_written_stop_the_study_before_its_first_trial(write, folder, capsys):
+    write()
+    Path("tune-logs").write_text("in the way")
+    assert main(["tune", "tune.yaml"]) == 1
+    assert "tune-logs" in capsys.readouterr().err
+    assert not Path("tune.db").exists()
 
 
 # -- interruptions, in processes of their own ----------------------------------------------------------------------

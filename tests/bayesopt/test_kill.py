@@ -69,7 +69,7 @@ def _check(trials, seen):
         trial = trials[int(rest[0])]
         if word in ("told", "external"):
             assert trial.state == "complete"
-            assert trial.values["loss"].hex() == loss(trial).hex() == rest[1]
+            assert trial.values["loss"].hex() == loss(trial.params).hex() == rest[1]
         elif word == "failed":
             assert (trial.state, trial.reason, trial.cost) == ("failed", "on purpose", 1.0)
         else:
@@ -78,9 +78,9 @@ def _check(trials, seen):
 
 def _tell_every_other_pending_trial(study, journal):
     for trial in [trial for trial in study.trials if trial.state == "pending"][::2]:
-        study.tell(trial, {"loss": loss(trial), "memory": None})
+        study.tell(trial, {"loss": loss(trial.params), "memory": None})
         with journal.open("ab") as file:
-            file.write(f"told {trial.id} {loss(trial).hex()}\n".encode())
+            file.write(f"told {trial.id} {loss(trial.params).hex()}\n".encode())
 
 
 def _the_others_time_out(storage):

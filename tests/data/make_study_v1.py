@@ -1,6 +1,6 @@
 """Wrote study_v1.db, a file of the first format; kept to show how, and never run again: later versions must open it.
 
-    python tests/data/make_study_v1.py FILE
+python tests/data/make_study_v1.py FILE
 """
 
 import math
@@ -69,13 +69,10 @@ def main(path: str) -> None:
         study.ask()
         study.enqueue(point | {"layers": 4})
         study._store.recommend({"told": 4, "trial": 0})
-    with bo.Study(
-        bo.Space({"x": bo.Int(1, 3)}), maximize="y", storage=path, name="second", seed=0, strategy=Script()
-    ):
+    with bo.Study(bo.Space({"x": bo.Int(1, 3)}), maximize="y", storage=path, name="second", seed=0, strategy=Script()):
         pass
     connection = sqlite3.connect(path)
     connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.execute("PRAGMA journal_mode = DELETE")
     # Times and the process differ from run to run and tell nothing: fixed ones make the file's expectations literal.
     connection.execute("UPDATE priorwise_trials SET owner = 'host:1234:0a1b2c3d', created_at = 1700000000.25 + id")
     connection.execute("UPDATE priorwise_trials SET asked_at = 1700000100.5 + id WHERE asked_at IS NOT NULL")

@@ -26,7 +26,7 @@ def plain_step(study, step):
 
 
 def everything(storage):
-    """Mixed types, a mixture, conditions, constraints, a prior; pending, failed, queued, external, unmeasured trials."""
+    """Mixed types, a mixture, conditions, constraints, a prior; pending, failed, queued, external, unmeasured ones."""
     space = bo.Space(
         {
             "lr": bo.Float(1e-5, 1e-1, log=True),

@@ -77,7 +77,7 @@ def loop(storage: str, journal: str, seed: int) -> None:
         elif deed < 0.2:
             params = {"x": rng.uniform(-1, 1), "k": 3, "mix": {"web": 0.25, "böcker": 0.75}}
             trial = study.tell_external(params, {"loss": loss(params), "memory": None})
-            seen.note("external", trial.id, loss(trial).hex())
+            seen.note("external", trial.id, loss(trial.params).hex())
         else:
             for trial in study.ask(rng.choice([1, 1, 2])):
                 seen.note("asked", trial.id, trial.params["x"].hex())
@@ -85,8 +85,8 @@ def loop(storage: str, journal: str, seed: int) -> None:
                     study.fail(trial, "on purpose", cost=1.0)
                     seen.note("failed", trial.id)
                 else:
-                    study.tell(trial, {"loss": loss(trial), "memory": 0.5}, cost=2.0)
-                    seen.note("told", trial.id, loss(trial).hex())
+                    study.tell(trial, {"loss": loss(trial.params), "memory": 0.5}, cost=2.0)
+                    seen.note("told", trial.id, loss(trial.params).hex())
 
 
 def share(storage: str, journal: str, trials: int) -> None:
@@ -95,6 +95,6 @@ def share(storage: str, journal: str, trials: int) -> None:
     study = open_study(storage, trials=trials)
     while (trial := study.ask()) is not None:
         seen.note("asked", trial.id, trial.params["x"].hex())
-        study.tell(trial, {"loss": loss(trial), "memory": 0.5}, cost=1.0)
+        study.tell(trial, {"loss": loss(trial.params), "memory": 0.5}, cost=1.0)
         seen.note("told", trial.id)
     seen.note("done", study.why_stopped)
