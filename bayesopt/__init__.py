@@ -13,8 +13,9 @@ if TYPE_CHECKING:
     from bayesopt.problem.parameters import Choice, Float, Int, Simplex
     from bayesopt.problem.priors import OptimumPrior
     from bayesopt.problem.space import Space
+    from bayesopt.problem.verdict import Verdict
     from bayesopt.record.trial import Trial
-    from bayesopt.study import Study, Verdict
+    from bayesopt.study import Study
 
 _HOME = {
     "AtLeast": "problem.outcomes",
@@ -30,7 +31,7 @@ _HOME = {
     "Spending": "problem.budget",
     "Study": "study",
     "Trial": "record.trial",
-    "Verdict": "study",
+    "Verdict": "problem.verdict",
 }
 """Where each public name lives; it is imported when it is first used, so that importing the package costs nothing."""
 

@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from bayesopt.errors import InvalidInputError, StorageError
 from bayesopt.problem.arguments import whole_number
-from bayesopt.record.heartbeat import is_dead
+from bayesopt.record.origin import is_dead
 from bayesopt.record.trial import Trial
 
 if TYPE_CHECKING:

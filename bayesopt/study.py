@@ -5,7 +5,6 @@ import numbers
 import os
 import secrets
 import threading
-import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -31,9 +30,12 @@ from bayesopt.problem.budget import Budget, Spending
 from bayesopt.problem.outcomes import Constraint, Objective, Outcomes
 from bayesopt.problem.priors import OptimumPrior
 from bayesopt.problem.space import Space
-from bayesopt.record.heartbeat import Heartbeat, this_process
+from bayesopt.problem.verdict import Verdict
+from bayesopt.record.heartbeat import Heartbeat
 from bayesopt.record.history import History, build_history
-from bayesopt.record.storage import MemoryStore, StudyStore, Transaction
+from bayesopt.record.origin import now, this_process
+from bayesopt.record.storage import MemoryStore, StudyStore, Transaction, open_store
+from bayesopt.record.table import records
 from bayesopt.record.trial import Trial
 from bayesopt.strategies.base import Strategy
 from bayesopt.strategies.expected_improvement import ExpectedImprovement
@@ -52,19 +54,6 @@ _MAX_ENUMERATED = 100_000
 
 _MAX_BEAT_INTERVAL = 60.0
 """Seconds: even with a timeout of days, a sign of life about once a minute costs nothing."""
-
-
-class Verdict(str):
-    """Whether the constraints can be met: 'feasible', 'infeasible' or 'undecided', with the evidence."""
-
-    evidence: str
-    """One sentence that says why."""
-
-    def __new__(cls, status: str, evidence: str) -> Self:
-        """A verdict; it equals its status."""
-        verdict = super().__new__(cls, status)
-        verdict.evidence = evidence
-        return verdict
 
 
 class Study:
@@ -142,7 +131,7 @@ class Study:
             "seed": secrets.randbits(32) if seed is None else whole_number("seed", seed, at_least=0),
             "uid": secrets.token_hex(8),
         }
-        self._store = _open_store(storage, name, spec)
+        self._store = open_store(storage, name, spec)
         self._check_same(self._store.spec, seed)
         self.seed: int = self._store.spec["seed"]
         self._lock = threading.RLock()
@@ -220,7 +209,7 @@ class Study:
         """
         count = 1 if n is None else whole_number("ask(n)", n, at_least=1)
         with self._lock:
-            asked_at = _now()
+            asked_at = now()
             asked = self._store.transact(lambda transaction: self._claim(transaction, count, asked_at))
             self._refresh()
             self._ran_dry_at = None if asked or self._account().exhausted else _n_held(self._trials)
@@ -324,7 +313,7 @@ class Study:
         """
         canonical = self._params(params)
         outcome = self._outcome(values, cost, sd, external=True)
-        return self._add(canonical, outcome | {"source": "external", "told_at": _now()})
+        return self._add(canonical, outcome | {"source": "external", "told_at": now()})
 
     def run(self, evaluate: Callable[["TrialParams"], Any], workers: int = 1, progress: bool = True) -> Trial | None:
         """Ask, evaluate and tell until nothing more is to be tried.
@@ -450,9 +439,8 @@ class Study:
         return pd.DataFrame(self.to_records())
 
     def to_records(self) -> list[dict[str, Any]]:
-        """One flat dict a trial: id, state, parameters, outcomes, cost, reason, source, times."""
-        outcomes = dict.fromkeys([*self.outcomes.names, *(name for t in self.trials for name in t.values)])
-        return [_record(trial, self.space, outcomes) for trial in self._trials.values()]
+        """One flat dict a trial, with the same keys for all; see `bayesopt.record.table.records`."""
+        return records(self.trials, self.space, self.outcomes)
 
     def close(self) -> None:
         """Let go of the storage; trials that are still pending will time out."""
@@ -506,7 +494,7 @@ class Study:
         return asked
 
     def _end(self, trial: Trial | int, outcome: dict[str, Any]) -> Trial:
-        told_at = _now()
+        told_at = now()
 
         def end(transaction: Transaction) -> int:
             self._refresh(transaction)
@@ -531,7 +519,7 @@ class Study:
     def _add(self, params: dict[str, Any], outcome: dict[str, Any]) -> Trial:
         # The time of the call, to the microsecond, and the process recognise an addition that was kept
         # although the connection broke before it was confirmed.
-        made: dict[str, Any] = {"created_at": _now(), "owner": this_process()}
+        made: dict[str, Any] = {"created_at": now(), "owner": this_process()}
 
         def add(transaction: Transaction) -> int:
             self._refresh(transaction)
@@ -606,7 +594,7 @@ class Study:
         if reason is None or not pending or self._timeout is None:
             return reason
         # The next ask will lose the trials whose worker is silent, and their places and configurations are free then.
-        silent = self._store.silent_since(_now() - self._timeout)
+        silent = self._store.silent_since(now() - self._timeout)
         trials = self._trials | {i: replace(self._trials[i], state="failed", lost=True) for i in silent}
         return self._why_nothing_is_left(trials) if silent else reason
 
@@ -654,7 +642,7 @@ class Study:
         return {
             "state": "failed" if broken else "complete",
             "values": told,
-            "sd": _noise_sd(sd, told),
+            "sd": self.outcomes.parse_sd(sd, told),
             "cost": self._cost(cost, required=not external),
             "reason": ", ".join(f"{name} is {told[name]}" for name in broken) or None,
         }
@@ -727,26 +715,6 @@ class Study:
             return [t.id for t in self._trials.values() if t.state == "pending" and t.owner == owner]
 
 
-class _Clock:
-    """Seconds since 1970, later at every call.
-
-    A moment and its process identify what was written, while clocks stand still (for 16 ms on some systems) or step
-    back.
-    """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._last = 0.0
-
-    def __call__(self) -> float:
-        with self._lock:
-            self._last = max(time.time(), math.nextafter(self._last, math.inf))
-            return self._last
-
-
-_now = _Clock()
-
-
 def _n_held(trials: Mapping[int, Trial]) -> int:
     """How many trials keep their configuration from being proposed: all but the lost ones."""
     return sum(not trial.lost for trial in trials.values())
@@ -776,33 +744,6 @@ def _strategy(strategy: Any) -> Strategy:
     return strategy
 
 
-def _open_store(storage: Any, name: Any, spec: dict[str, Any]) -> StudyStore:
-    if name is not None and (not isinstance(name, str) or not name.strip() or not name.isprintable()):
-        raise InvalidInputError(f"name: expected a non-empty printable string, got {name!r}.")
-    if storage is None:
-        return MemoryStore(name or "study", spec)
-    if not isinstance(storage, str | os.PathLike):
-        if not callable(getattr(storage, "transact", None)):
-            raise InvalidInputError(
-                f"storage: expected a file path, a postgresql:// URL or a StudyStore, got {storage!r}."
-            )
-        return storage
-    from bayesopt.record.sql import Database  # late: SQLAlchemy alone would double the import time
-
-    return Database(storage).find_or_create(name or "study", spec)
-
-
-def _noise_sd(sd: Any, told: Mapping[str, float | None]) -> dict[str, float]:
-    if sd is None:
-        return {}
-    if not isinstance(sd, Mapping):
-        raise InvalidOutcomeError(f"sd: expected a dict from outcome name to standard deviation, got {sd!r}.")
-    unknown = [name for name in sd if name not in told]
-    if unknown:
-        raise InvalidOutcomeError(f"sd: {unknown[0]!r} is none of the outcomes told, {list(told)}.")
-    return {name: non_negative(f"sd of {name}", value, InvalidOutcomeError) for name, value in sd.items()}
-
-
 def _text(reason: Any) -> str:
     # Databases refuse NUL and lone surrogates, and a reason often is whatever a broken program printed.
     return str(reason).replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
@@ -812,16 +753,3 @@ def _ending(trial: Trial) -> str:
     if trial.state == "failed":
         return f"it failed ({trial.reason})"
     return "it was told " + ", ".join(f"{name} = {value}" for name, value in trial.values.items())
-
-
-def _record(trial: Trial, space: Space, outcomes: Mapping[str, None]) -> dict[str, Any]:
-    record: dict[str, Any] = {"id": trial.id, "state": trial.state}
-    for name in space.names:
-        value = trial.params.get(name)
-        if (shares := getattr(space[name], "names", None)) is not None:
-            record |= {f"{name}.{share}": None if value is None else value[share] for share in shares}
-        else:
-            record[name] = value
-    record |= {name: trial.values.get(name) for name in outcomes}
-    facts = ("cost", "reason", "source", "lost", "asked_at", "told_at")
-    return record | {fact: getattr(trial, fact) for fact in facts}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from bayesopt.errors import InvalidOutcomeError
-from bayesopt.problem.arguments import as_number
+from bayesopt.problem.arguments import as_number, non_negative
 
 Direction = Literal["minimize", "maximize"]
 
@@ -161,6 +161,28 @@ class Outcomes:
             )
         ordered = [*self.names, *(name for name in values if name not in self.names)]
         return {name: None if values[name] is None else as_number(name, values[name]) for name in ordered}
+
+    def parse_sd(self, sd: Any, told: Mapping[str, float | None]) -> dict[str, float]:
+        """Known standard deviations of the noise, as floats by outcome name.
+
+        Args:
+            sd: A mapping from outcome name to standard deviation in the outcome's units, or None for none.
+            told: The outcomes that were told.
+
+        Returns:
+            The same mapping, checked.
+
+        Raises:
+            InvalidOutcomeError: If a name was not told, or a value is no finite number of at least 0.
+        """
+        if sd is None:
+            return {}
+        if not isinstance(sd, Mapping):
+            raise InvalidOutcomeError(f"sd: expected a dict from outcome name to standard deviation, got {sd!r}.")
+        unknown = [name for name in sd if name not in told]
+        if unknown:
+            raise InvalidOutcomeError(f"sd: {unknown[0]!r} is none of the outcomes told, {list(told)}.")
+        return {name: non_negative(f"sd of {name}", value, InvalidOutcomeError) for name, value in sd.items()}
 
     def margins(self, values: Mapping[str, float | None]) -> list[float]:
         """Each constraint's margin for one trial's outcomes; nan where the outcome is unknown."""

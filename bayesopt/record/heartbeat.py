@@ -1,40 +1,12 @@
 """A sign of life for the trials that this process works on, so that others can tell a slow worker from a dead one."""
 
 import contextlib
-import os
-import secrets
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterable
 
 from bayesopt.errors import StorageError
 from bayesopt.record.storage import StudyStore
-
-_PROCESS: dict[int, str] = {}
-"""This process's name by its number, so that a forked child makes one of its own."""
-
-
-def this_process() -> str:
-    """This process as `host:pid:token`; a restarted container has the old host and pid, but another token."""
-    pid = os.getpid()
-    return _PROCESS.setdefault(pid, f"{socket.gethostname()}:{pid}:{secrets.token_hex(4)}")
-
-
-def is_dead(owner: str) -> bool:
-    """Whether the process of that name surely runs no more; one on another machine may always be alive."""
-    host, pid, _ = owner.rsplit(":", 2)
-    if host != socket.gethostname():
-        return False
-    if int(pid) == os.getpid():
-        return owner != this_process()
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except PermissionError:
-        return False
-    return False
 
 
 class Heartbeat:

@@ -379,12 +379,12 @@ def test_a_slow_worker_shows_signs_of_life_and_keeps_its_trial(tmp_path):
 
 
 def test_a_restarted_container_with_the_old_name_and_number_does_not_keep_its_ghosts_alive(tmp_path, monkeypatch):
-    from bayesopt.record import heartbeat
+    from bayesopt.record import origin
 
     path = tmp_path / "study.db"
     before = make_study(storage=path, pending_timeout=None)  # None: without a heartbeat, as if it had died
     before.ask()
-    monkeypatch.setattr(heartbeat, "_PROCESS", {})  # the same host and pid, another process
+    monkeypatch.setattr(origin, "_PROCESS", {})  # the same host and pid, another process
     with make_study(storage=path, pending_timeout=0.3) as study:
         study.ask()
         time.sleep(0.8)
