@@ -1,13 +1,9 @@
 """The ask/tell loop: the only thing here that changes state."""
 
 import math
-import numbers
 import os
 import secrets
-import threading
-import weakref
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
@@ -23,7 +19,6 @@ from bayesopt.errors import (
     InvalidSpaceError,
     StorageError,
     StudyMismatchError,
-    TrialStateError,
 )
 from bayesopt.problem.arguments import as_number, entries, non_negative, whole_number
 from bayesopt.problem.budget import Budget, Spending
@@ -31,10 +26,10 @@ from bayesopt.problem.outcomes import Constraint, Objective, Outcomes
 from bayesopt.problem.priors import OptimumPrior
 from bayesopt.problem.space import Space
 from bayesopt.problem.verdict import Verdict
-from bayesopt.record.heartbeat import Heartbeat
 from bayesopt.record.history import History, build_history
-from bayesopt.record.origin import now, this_process
-from bayesopt.record.storage import MemoryStore, StudyStore, Transaction, open_store
+from bayesopt.record.ledger import Ledger, Trials
+from bayesopt.record.origin import now
+from bayesopt.record.storage import StudyStore, open_store
 from bayesopt.record.table import records
 from bayesopt.record.trial import Trial
 from bayesopt.strategies.base import Strategy
@@ -51,9 +46,6 @@ _MIN_TOLD_FOR_MODEL = 5
 
 _MAX_ENUMERATED = 100_000
 """Finite spaces up to this size are counted exactly, so that a study knows when nothing is left to try."""
-
-_MAX_BEAT_INTERVAL = 60.0
-"""Seconds: even with a timeout of days, a sign of life about once a minute costs nothing."""
 
 
 class Study:
@@ -122,8 +114,8 @@ class Study:
         self.noise = None if noise is None else non_negative("noise", noise)
         self.strategy = ExpectedImprovement() if strategy is None else _strategy(strategy)
         self.device = device
-        self._timeout = None if pending_timeout is None else non_negative("pending_timeout", pending_timeout)
-        if self._timeout == 0:
+        timeout = None if pending_timeout is None else non_negative("pending_timeout", pending_timeout)
+        if timeout == 0:
             raise InvalidInputError("pending_timeout: 0 seconds would lose every trial; None waits for ever.")
         spec = {
             "space": space.to_json(),
@@ -134,16 +126,11 @@ class Study:
         self._store = open_store(storage, name, spec)
         self._check_same(self._store.spec, seed)
         self.seed: int = self._store.spec["seed"]
-        self._lock = threading.RLock()
-        self._revision = 0
-        self._trials: dict[int, Trial] = {}
+        self._ledger = Ledger(self._store, self, timeout=timeout)
         self._encoded: dict[int, NDArray[np.float64]] = {}
         self._ran_dry_at: int | None = None
         self._interrupted: str | None = None
         self._n_configurations: int | None = None
-        self._heartbeat: weakref.finalize[[], Any] | None = None
-        self._heartbeat_pid = 0
-        self._refresh()
 
     @classmethod
     def open(cls, storage: str | os.PathLike[str], name: str | None = None, **options: Any) -> "Study":
@@ -184,6 +171,11 @@ class Study:
         """Its name within the storage."""
         return self._store.name
 
+    @property
+    def uid(self) -> str:
+        """What tells it from every other study, wherever that is kept."""
+        return str(self._store.spec["uid"])
+
     # -- the loop ------------------------------------------------------------------------------------------------
 
     @overload
@@ -208,13 +200,9 @@ class Study:
             StorageError: If the storage cannot be written; nothing was asked then.
         """
         count = 1 if n is None else whole_number("ask(n)", n, at_least=1)
-        with self._lock:
-            asked_at = now()
-            asked = self._store.transact(lambda transaction: self._claim(transaction, count, asked_at))
-            self._refresh()
-            self._ran_dry_at = None if asked or self._account().exhausted else _n_held(self._trials)
-            self._keep_beating()
-        trials = [self._trials[trial_id] for trial_id in asked]
+        with self._ledger.lock:
+            trials = self._ledger.claim(lambda known: self._account(known).admits(count), self._propose)
+            self._ran_dry_at = None if trials or self._account().exhausted else _n_held(self._ledger.trials)
         return trials if n is not None else next(iter(trials), None)
 
     def tell(
@@ -240,7 +228,7 @@ class Study:
             StorageError: If the storage cannot be written; the trial is then still pending and can be told again.
         """
         outcome = self._outcome(values, cost, sd)
-        return self._end(trial, outcome | {"lost": False})
+        return self._ledger.end(trial, outcome | {"lost": False})
 
     def fail(self, trial: Trial | int, reason: str = "failed", *, cost: float | None = None) -> Trial:
         """Record that a trial broke; the model then learns to keep away from what breaks.
@@ -258,7 +246,7 @@ class Study:
             TrialStateError: If the trial is unknown, of another study, or was told before.
         """
         outcome = {"state": "failed", "reason": _text(reason), "cost": self._cost(cost, required=False), "lost": False}
-        return self._end(trial, outcome)
+        return self._ledger.end(trial, outcome)
 
     def abandon(self, trial: Trial | int, reason: str = "abandoned") -> Trial:
         """Give a trial up without a verdict on its configuration: nobody will evaluate it.
@@ -272,7 +260,7 @@ class Study:
         Returns:
             The trial, failed and lost.
         """
-        return self._end(trial, {"state": "failed", "reason": _text(reason), "lost": True})
+        return self._ledger.end(trial, {"state": "failed", "reason": _text(reason), "lost": True})
 
     def enqueue(self, params: Mapping[str, Any]) -> Trial:
         """Queue a configuration to be asked before anything that a strategy proposes.
@@ -286,7 +274,7 @@ class Study:
         Raises:
             InvalidParamsError: If the configuration does not belong to the space.
         """
-        return self._add(self._params(params), {"state": "queued", "source": "enqueued"})
+        return self._ledger.add(self._params(params), {"state": "queued", "source": "enqueued"})
 
     def tell_external(
         self,
@@ -313,7 +301,7 @@ class Study:
         """
         canonical = self._params(params)
         outcome = self._outcome(values, cost, sd, external=True)
-        return self._add(canonical, outcome | {"source": "external", "told_at": now()})
+        return self._ledger.add(canonical, outcome | {"source": "external", "told_at": now()})
 
     def run(self, evaluate: Callable[["TrialParams"], Any], workers: int = 1, progress: bool = True) -> Trial | None:
         """Ask, evaluate and tell until nothing more is to be tried.
@@ -345,9 +333,9 @@ class Study:
     @property
     def trials(self) -> list[Trial]:
         """Every trial in the order of the ids, also what other processes asked and told."""
-        with self._lock:
-            self._refresh()
-            return list(self._trials.values())
+        with self._ledger.lock:
+            self._ledger.refresh()
+            return list(self._ledger.trials.values())
 
     @property
     def history(self) -> History:
@@ -366,15 +354,15 @@ class Study:
         if row is None:
             return None
         if self.noise != 0.0 and len(history.ids) >= _MIN_TOLD_FOR_MODEL:
-            return self._trials[self._recommended(history)]
-        return self._trials[int(history.ids[row])]
+            return self._ledger.trials[self._recommended(history)]
+        return self._ledger.trials[int(history.ids[row])]
 
     @property
     def best_observed(self) -> Trial | None:
         """The feasible trial with the best objective as it was measured, luck included; None while there is none."""
         history = self.history
         row = history.best_observed
-        return None if row is None else self._trials[int(history.ids[row])]
+        return None if row is None else self._ledger.trials[int(history.ids[row])]
 
     @property
     def recommended(self) -> Trial | None:
@@ -384,13 +372,13 @@ class Study:
         """
         history = self.history
         kept = self._kept_recommendation(history)
-        return None if kept is None else self._trials[kept]
+        return None if kept is None else self._ledger.trials[kept]
 
     @property
     def budget(self) -> Spending:
         """The budget and what is spent of it."""
-        with self._lock:
-            self._refresh()
+        with self._ledger.lock:
+            self._ledger.refresh()
             return self._account()
 
     @property
@@ -406,15 +394,15 @@ class Study:
     @property
     def done(self) -> bool:
         """Whether `ask` would return None now."""
-        with self._lock:
-            self._refresh()
+        with self._ledger.lock:
+            self._ledger.refresh()
             return self._nothing_left() is not None
 
     @property
     def why_stopped(self) -> str | None:
         """Which rule ended the study; None while it can go on."""
-        with self._lock:
-            self._refresh()
+        with self._ledger.lock:
+            self._ledger.refresh()
             return self._nothing_left() or self._interrupted
 
     def report(self) -> str:
@@ -444,10 +432,7 @@ class Study:
 
     def close(self) -> None:
         """Let go of the storage; trials that are still pending will time out."""
-        if self._heartbeat is not None:
-            self._heartbeat()
-            self._heartbeat_pid = 0
-        self._store.close()
+        self._ledger.close()
 
     def __enter__(self) -> Self:
         """The study, closed at the end of the block."""
@@ -465,102 +450,11 @@ class Study:
 
     # -- inside --------------------------------------------------------------------------------------------------
 
-    def _claim(self, transaction: Transaction, n: int, asked_at: float) -> list[int]:
-        """Claim up to `n` trials within a transaction; the ids."""
-        self._refresh(transaction)
-        owner = this_process()
-        if kept := [t.id for t in self._trials.values() if t.owner == owner and t.asked_at == asked_at]:
-            return kept  # the connection broke after this ask was kept
-        trials = dict(self._trials)
-        if self._timeout is not None:
-            for trial_id in transaction.silent_since(asked_at - self._timeout):
-                reason = f"lost: no sign of life for {self._timeout:g} s"
-                trials[trial_id] = replace(trials[trial_id], state="failed", lost=True, reason=reason, told_at=asked_at)
-                transaction.update(trials[trial_id])
-        n = self._account(trials).admits(n)
-        claim: dict[str, Any] = {"state": "pending", "asked_at": asked_at, "owner": owner}
-        queued = [trial for trial in trials.values() if trial.state == "queued"][:n]
-        for trial in queued:
-            trials[trial.id] = replace(trial, **claim)
-            transaction.update(trials[trial.id])
-        asked = [trial.id for trial in queued]
-        if n > len(queued):
-            next_id = len(trials)
-            rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(next_id,)))
-            suggested = self.strategy.suggest(self._history(list(trials.values())), n - len(queued), rng)
-            for trial_id, params in enumerate(suggested[: n - len(queued)], start=next_id):
-                transaction.insert(Trial(trial_id, self._suggested(params), created_at=asked_at, **claim))
-                asked.append(trial_id)
-        return asked
-
-    def _end(self, trial: Trial | int, outcome: dict[str, Any]) -> Trial:
-        told_at = now()
-
-        def end(transaction: Transaction) -> int:
-            self._refresh(transaction)
-            current = self._find(trial)
-            if current.told_at == told_at:
-                return current.id  # the connection broke after this was kept
-            if current.state == "queued":
-                raise TrialStateError(f"trial {current.id} is queued and was not asked for yet; call ask first.")
-            if current.state != "pending" and not current.lost:
-                raise TrialStateError(f"trial {current.id} has ended already: {_ending(current)}.")
-            transaction.update(replace(current, told_at=told_at, **({"reason": None} | outcome)))
-            return current.id
-
-        try:
-            return self._write(end)
-        except StorageError as error:
-            trial_id = trial.id if isinstance(trial, Trial) else trial
-            raise StorageError(
-                f"{error} What came of trial {trial_id} is not: repeat the call when the storage is back."
-            ) from error
-
-    def _add(self, params: dict[str, Any], outcome: dict[str, Any]) -> Trial:
-        # The time of the call, to the microsecond, and the process recognise an addition that was kept
-        # although the connection broke before it was confirmed.
-        made: dict[str, Any] = {"created_at": now(), "owner": this_process()}
-
-        def add(transaction: Transaction) -> int:
-            self._refresh(transaction)
-            for known in self._trials.values():
-                if known.created_at == made["created_at"] and known.owner == made["owner"]:
-                    return known.id
-            trial_id = len(self._trials)
-            transaction.insert(Trial(trial_id, params, **made, **outcome))
-            return trial_id
-
-        return self._write(add)
-
-    def _write(self, work: Callable[[Transaction], int]) -> Trial:
-        with self._lock:
-            trial_id = self._store.transact(work)
-            self._refresh()
-            return self._trials[trial_id]
-
-    def _find(self, trial: Trial | int) -> Trial:
-        if isinstance(trial, Trial):
-            study = trial._study
-            if isinstance(study, Study) and study._store.spec["uid"] != self._store.spec["uid"]:
-                raise TrialStateError(
-                    f"trial {trial.id} belongs to the study {study.name!r}, not to this one, {self.name!r}."
-                )
-            trial_id = trial.id
-        elif isinstance(trial, numbers.Integral) and not isinstance(trial, bool):
-            trial_id = int(trial)
-        else:
-            raise TrialStateError(f"expected a trial or its id, got {trial!r}.")
-        if trial_id not in self._trials:
-            last = len(self._trials) - 1
-            known = f"it has trials 0 to {last}" if last >= 0 else "it has no trials yet"
-            raise TrialStateError(f"trial {trial_id} is unknown to the study {self.name!r}; {known}.")
-        return self._trials[trial_id]
-
-    def _refresh(self, source: Transaction | None = None) -> None:
-        """Take over what was written since the last look, by this process or another."""
-        self._revision, changed = (source or self._store).changes(self._revision)
-        for trial in changed:
-            self._trials[trial.id] = replace(trial, _study=self)
+    def _propose(self, trials: Trials, n: int) -> list[dict[str, Any]]:
+        """What the strategy suggests after these trials: a function of them and of the seed alone."""
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(len(trials),)))
+        suggested = self.strategy.suggest(self._history(list(trials.values())), n, rng)
+        return [self._suggested(params) for params in suggested[:n]]
 
     def _history(self, trials: Sequence[Trial]) -> History:
         return build_history(
@@ -579,8 +473,8 @@ class Study:
             self._encoded[trial.id] = self.space.encode(trial.params)
         return self._encoded[trial.id]
 
-    def _account(self, trials: Mapping[int, Trial] | None = None) -> Spending:
-        charged = [t for t in (self._trials if trials is None else trials).values() if t.source != "external"]
+    def _account(self, trials: Trials | None = None) -> Spending:
+        charged = [t for t in (self._ledger.trials if trials is None else trials).values() if t.source != "external"]
         return Spending(
             self._limit,
             trials=sum(t.state in ("complete", "failed") and not t.lost for t in charged),
@@ -589,16 +483,11 @@ class Study:
         )
 
     def _nothing_left(self) -> str | None:
-        reason = self._why_nothing_is_left(self._trials)
-        pending = any(trial.state == "pending" for trial in self._trials.values())
-        if reason is None or not pending or self._timeout is None:
-            return reason
-        # The next ask will lose the trials whose worker is silent, and their places and configurations are free then.
-        silent = self._store.silent_since(now() - self._timeout)
-        trials = self._trials | {i: replace(self._trials[i], state="failed", lost=True) for i in silent}
-        return self._why_nothing_is_left(trials) if silent else reason
+        reason = self._why_nothing_is_left(self._ledger.trials)
+        # The next ask will lose the trials whose worker is silent: their places and configurations are free then.
+        return None if reason is None else self._why_nothing_is_left(self._ledger.without_silent())
 
-    def _why_nothing_is_left(self, trials: Mapping[int, Trial]) -> str | None:
+    def _why_nothing_is_left(self, trials: Trials) -> str | None:
         if any(trial.state == "queued" for trial in trials.values()):
             return self._account(trials).exhausted
         if (spent := self._account(trials).exhausted) is not None:
@@ -695,27 +584,8 @@ class Study:
         others = [curve for reported, curve in curves.items() if reported in finished and reported != trial_id]
         return should_stop(curves.get(trial_id, {}), others)
 
-    def _keep_beating(self) -> None:
-        if self._timeout is None or isinstance(self._store, MemoryStore) or self._heartbeat_pid == os.getpid():
-            return
-        self._heartbeat_pid = os.getpid()
-        this = weakref.ref(self)
 
-        def own_pending() -> list[int]:
-            study = this()
-            return [] if study is None else study._own_pending()
-
-        interval = min(self._timeout / 4, _MAX_BEAT_INTERVAL)
-        heartbeat = Heartbeat(self._store, own_pending, interval=interval)
-        self._heartbeat = weakref.finalize(self, heartbeat.stop)
-
-    def _own_pending(self) -> list[int]:
-        with self._lock:
-            owner = this_process()
-            return [t.id for t in self._trials.values() if t.state == "pending" and t.owner == owner]
-
-
-def _n_held(trials: Mapping[int, Trial]) -> int:
+def _n_held(trials: Trials) -> int:
     """How many trials keep their configuration from being proposed: all but the lost ones."""
     return sum(not trial.lost for trial in trials.values())
 
@@ -747,9 +617,3 @@ def _strategy(strategy: Any) -> Strategy:
 def _text(reason: Any) -> str:
     # Databases refuse NUL and lone surrogates, and a reason often is whatever a broken program printed.
     return str(reason).replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")
-
-
-def _ending(trial: Trial) -> str:
-    if trial.state == "failed":
-        return f"it failed ({trial.reason})"
-    return "it was told " + ", ".join(f"{name} = {value}" for name, value in trial.values.items())

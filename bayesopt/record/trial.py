@@ -9,8 +9,18 @@ State = Literal["queued", "pending", "complete", "failed"]
 Source = Literal["asked", "enqueued", "external"]
 
 
-class CurveMonitor(Protocol):
-    """Takes a trial's learning curve and says whether going on is worth it; a study is one."""
+class Home(Protocol):
+    """Where a trial belongs: it takes the trial's learning curve and says whether going on is worth it."""
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        ...
+
+    @property
+    def uid(self) -> str:
+        """What tells the study from every other one."""
+        ...
 
     def _report(self, trial_id: int, step: float, value: Any) -> None: ...
 
@@ -50,7 +60,7 @@ class Trial:
     """When its outcome or failure was recorded, in seconds since 1970."""
     owner: str | None = None
     """Which process asked for it: `host:pid:token`; the token tells it from a later process with the same number."""
-    _study: CurveMonitor | None = field(default=None, repr=False)
+    _study: Home | None = field(default=None, repr=False)
 
     def report(self, step: float, value: Any) -> None:
         """Record one point of the learning curve of the objective.
@@ -70,7 +80,7 @@ class Trial:
         return self._monitor._should_stop(self.id)
 
     @property
-    def _monitor(self) -> CurveMonitor:
+    def _monitor(self) -> Home:
         if self._study is None:
             raise RuntimeError(f"trial {self.id} does not belong to an open study; take it from Study.ask or .trials.")
         return self._study

@@ -17,9 +17,11 @@ from tests.bayesopt.workers.tasks import Uniform
 SPACE = bo.Space({"x": bo.Float(0.0, 1.0), "k": bo.Int(0, 9), "kind": bo.Choice(["a", "b"])})
 MAX_TRIALS = 12
 
-params = st.fixed_dictionaries(
-    {"x": st.floats(0.0, 1.0), "k": st.integers(0, 9), "kind": st.sampled_from(["a", "b"])}
-).map(lambda p: SPACE.decode(SPACE.encode(p)))
+params = st.fixed_dictionaries({
+    "x": st.floats(0.0, 1.0),
+    "k": st.integers(0, 9),
+    "kind": st.sampled_from(["a", "b"]),
+}).map(lambda p: SPACE.decode(SPACE.encode(p)))
 numbers = st.floats(allow_nan=False, allow_infinity=False)
 broken = st.sampled_from([math.nan, math.inf, -math.inf])
 costs = st.none() | st.floats(0.0, 1e6)
@@ -222,5 +224,5 @@ TestStudyAgainstModel.settings = settings(
 @pytest.mark.slow
 class TestStudyAgainstModelAtLength(StudyAgainstModel.TestCase):
     settings = settings(
-        max_examples=200, stateful_step_count=60, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+        max_examples=60, stateful_step_count=50, deadline=None, suppress_health_check=[HealthCheck.too_slow]
     )
