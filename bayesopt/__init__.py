@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from bayesopt import acquisition, errors, plot, strategies
+    from bayesopt.errors import TrialFailed
     from bayesopt.problem.budget import Budget, Spending
     from bayesopt.problem.constraints import LinearConstraint
     from bayesopt.problem.outcomes import AtLeast, AtMost
@@ -31,6 +32,7 @@ _HOME = {
     "Spending": "problem.budget",
     "Study": "study",
     "Trial": "record.trial",
+    "TrialFailed": "errors",
     "Verdict": "problem.verdict",
 }
 """Where each public name lives; it is imported when it is first used, so that importing the package costs nothing."""
@@ -51,6 +53,7 @@ __all__ = [
     "Spending",
     "Study",
     "Trial",
+    "TrialFailed",
     "Verdict",
     "acquisition",
     "errors",

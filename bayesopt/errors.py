@@ -41,5 +41,25 @@ class ConfigFileError(InvalidInputError):
     """A configuration file cannot be read as a study."""
 
 
+class TrialFailed(BayesoptError):
+    """An evaluation's own way to say that its trial failed: the text is the trial's reason as it stands.
+
+    Example:
+        >>> raise TrialFailed("the loss diverged at step 40", cost=12.0)
+        Traceback (most recent call last):
+        bayesopt.errors.TrialFailed: the loss diverged at step 40
+    """
+
+    def __init__(self, reason: str, *, cost: float | None = None) -> None:
+        """A failure.
+
+        Args:
+            reason: What happened.
+            cost: What the trial cost all the same, in the budget's unit; None where that is not known.
+        """
+        super().__init__(reason)
+        self.cost = cost
+
+
 class StorageError(BayesoptError, RuntimeError):
     """The database cannot be read or written; nothing that was told before is lost."""

@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
-from bayesopt.errors import InvalidInputError, StorageError
+from bayesopt.errors import InvalidInputError, StorageError, TrialFailed
 from bayesopt.problem.arguments import whole_number
 from bayesopt.record.origin import is_dead
 from bayesopt.record.trial import Trial
@@ -74,16 +75,16 @@ def run(study: "Study", evaluate: Callable[["TrialParams"], Any], *, workers: in
 
 
 def _run_here(study: "Study", evaluate: Callable[["TrialParams"], Any], interrupt: "_Interrupt", bar: "_Bar") -> None:
-    while not interrupt.asked and (trial := study.ask()) is not None:
-        try:
-            ending = _evaluate(evaluate, trial)
-            _record(study, trial, ending)
-        except BaseException as error:
-            _give_up(study, [trial], error)
-            if isinstance(error, KeyboardInterrupt) and interrupt.asked:
-                return
+    ledger = _Ledger(study)
+    trials: list[Trial] = []
+    try:
+        while trials := _asked(study, 1, interrupt):
+            ledger.record(trials[0], _evaluate(evaluate, trials[0]))
+            bar.update()
+    except BaseException as error:
+        _give_up(study, trials, error)
+        if not (isinstance(error, KeyboardInterrupt) and interrupt.asked):
             raise
-        bar.update()
 
 
 def _run_in_threads(
@@ -91,20 +92,22 @@ def _run_in_threads(
 ) -> None:
     running: dict[Future[_Ending], Trial] = {}
     broken: list[StorageError] = []
+    ledger = _Ledger(study)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="evaluate")
     try:
         while True:
             free = workers - len(running)
-            if free and not interrupt.asked and not broken:
+            if free and not broken:
                 try:
-                    running |= {pool.submit(_evaluate, evaluate, trial): trial for trial in study.ask(free)}
+                    asked = _asked(study, free, interrupt)
+                    running |= {pool.submit(_evaluate, evaluate, trial): trial for trial in asked}
                 except StorageError as error:
                     broken.append(error)
             if not running:
                 break
             for future in wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED).done:
                 try:
-                    _record(study, running[future], future.result())
+                    ledger.record(running[future], future.result())
                     bar.update()
                 except StorageError as error:
                     # The others were paid for too: nothing new is started, and what is running may finish.
@@ -120,37 +123,69 @@ def _run_in_threads(
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-class _Ending:
-    """What an evaluation came to: outcomes or a failure, and the seconds it took."""
+def _asked(study: "Study", n: int, interrupt: "_Interrupt") -> list[Trial]:
+    """Up to `n` trials to evaluate, none once a Ctrl-C has come, also where it came while the model was thinking."""
+    trials = [] if interrupt.asked else study.ask(n)
+    if interrupt.asked:
+        for trial in trials:
+            study.abandon(trial, "interrupted before it was evaluated")
+        return []
+    return trials
 
-    def __init__(self, values: Any, failure: str | None, seconds: float) -> None:
-        self.values, self.failure, self.seconds = values, failure, seconds
+
+@dataclass(frozen=True, kw_only=True)
+class _Ending:
+    """What an evaluation came to."""
+
+    values: Any = None
+    """What it returned."""
+    failure: str | None = None
+    """Why it failed; None if it did not."""
+    cost: float | None = None
+    """What it said that its failure cost."""
+    seconds: float
+    """How long it took."""
 
 
 def _evaluate(evaluate: Callable[["TrialParams"], Any], trial: Trial) -> _Ending:
     start = time.perf_counter()
     try:
-        values, failure = evaluate(TrialParams(trial)), None
+        values = evaluate(TrialParams(trial))
+    except TrialFailed as error:
+        _LOG.warning("trial %d failed: %s", trial.id, error)
+        return _Ending(failure=str(error), cost=error.cost, seconds=time.perf_counter() - start)
     except Exception as error:
-        values, failure = None, f"{type(error).__name__}: {error}"
+        failure = f"{type(error).__name__}: {error}"
         _LOG.warning("trial %d failed: %s", trial.id, failure, exc_info=error)
-    return _Ending(values, failure, time.perf_counter() - start)
+        return _Ending(failure=failure, seconds=time.perf_counter() - start)
+    return _Ending(values=values, seconds=time.perf_counter() - start)
 
 
-def _record(study: "Study", trial: Trial, ending: _Ending) -> None:
-    values, cost = ending.values, ending.seconds
-    if isinstance(values, Mapping) and "cost" in values and "cost" not in study.outcomes.names:
-        values = dict(values)
-        cost = values.pop("cost")
-    try:
-        if ending.failure is not None:
-            study.fail(trial, ending.failure, cost=ending.seconds)
-        else:
-            study.tell(trial, values, cost=cost)
-    except StorageError as error:
-        # The result was paid for: the message carries it, since no database will.
-        call = f"fail({trial.id}, {ending.failure!r}" if ending.failure else f"tell({trial.id}, {values!r}"
-        raise StorageError(f"{error} The call is study.{call}, {cost=}).") from error
+class _Ledger:
+    """Tells a study how its trials ended, and what to charge for them."""
+
+    def __init__(self, study: "Study") -> None:
+        self._study = study
+        self._costs_are_seconds = True
+
+    def record(self, trial: Trial, ending: _Ending) -> None:
+        values, cost, has_cost = ending.values, ending.cost, ending.cost is not None
+        if isinstance(values, Mapping) and "cost" in values and "cost" not in self._study.outcomes.names:
+            values = dict(values)
+            cost, has_cost = values.pop("cost"), True
+        if has_cost:
+            self._costs_are_seconds = False
+        elif self._costs_are_seconds or ending.failure is None:
+            cost = ending.seconds  # of a failure where costs have another unit, nobody knows the cost
+        try:
+            if ending.failure is not None:
+                self._study.fail(trial, ending.failure, cost=cost)
+            else:
+                self._study.tell(trial, values, cost=cost)
+        except StorageError as error:
+            # The result was paid for: the message carries it, since no database will.
+            call = f"tell({trial.id}, {values!r}" if ending.failure is None else f"fail({trial.id}, {ending.failure!r}"
+            raise StorageError(f"{error} The call is study.{call}, {cost=}).") from error
 
 
 def _give_up(study: "Study", trials: list[Trial], error: BaseException) -> None:
@@ -240,4 +275,6 @@ class _Bar:
             parts["trials"] = f"{budget.trials}"
         elif budget.limit.cost is not None:
             parts["cost"] = f"{budget.cost:.4g}/{budget.limit.cost:g}"
+        elif budget.costs:
+            parts["cost"] = f"{budget.cost:.4g}"
         self._tqdm.set_postfix(parts)

@@ -312,7 +312,9 @@ class Study:
             evaluate: Takes the parameters, a dict that also is a handle on its trial (`TrialParams`), and returns what
                 `tell` takes. A "cost" among the returned outcomes is the trial's cost, unless an outcome of that name
                 is declared; otherwise its wall time in seconds is. An exception makes the trial a failed one, and the
-                loop goes on.
+                loop goes on; `TrialFailed(reason, cost=...)` says why in its own words, and what it cost. A failure
+                that does not say is charged its seconds, or nothing once an evaluation of this run has named a
+                cost: costs then have a unit that seconds must not be added to.
             workers: How many threads evaluate at the same time.
             progress: Whether to show a progress bar.
 

@@ -28,9 +28,7 @@ ROOMS = {
     "plot": _MODELS | {"study", "bayesopt"},
     "tuners": _MODELS | {"study", "bayesopt"},
     "integrations": _MODELS | {"study", "bayesopt"},
-    "child_process": {"errors"},
-    "config_file": _MODELS | {"study", "bayesopt", "child_process"},
-    "cli": _MODELS | {"study", "bayesopt", "plot", "tuners", "child_process", "config_file"},
+    "cli": _MODELS | {"study", "bayesopt", "plot", "tuners"},
     "__main__": {"cli"},
     # the package's own __init__ exports from every room
     "bayesopt": _MODELS | {"study", "plot", "tuners", "integrations"},
@@ -40,8 +38,7 @@ ROOMS = {
 SPLIT = {"running": "study", "report": "study"}
 """Files that are a room's second half: they know it and it knows them, so they count as the room itself."""
 
-LIGHT = {"bayesopt", "__main__", "errors", "problem", "laws", "record", "strategies", "study"}
-LIGHT |= {"child_process", "config_file", "cli"}
+LIGHT = {"bayesopt", "__main__", "errors", "problem", "laws", "record", "strategies", "study", "plot", "cli"}
 """Rooms that work on numpy: loading them must not load torch, by whatever way round."""
 
 TORCH = {"torch", "gpytorch", "linear_operator", "botorch", "pyro"}

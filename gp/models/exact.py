@@ -309,6 +309,12 @@ class ExactGP(Model):
         return value.cpu().numpy(), gradient.cpu().numpy()
 
     @property
+    def log_posterior(self) -> float:
+        """Log evidence plus log prior at the present hyperparameters, of the standardised values y."""
+        theta = self._theta[None]
+        return float(self.log_evidence(theta)[0][0] + self.log_prior(theta)[0][0])
+
+    @property
     def _group_distances(self) -> Tensor:
         """Squared distances along each group's features, `g x n²`."""
         if self._distances is None:

@@ -12,7 +12,7 @@ import time
 import pytest
 
 import bayesopt as bo
-from bayesopt.errors import InvalidOutcomeError
+from bayesopt.errors import InvalidBudgetError, InvalidOutcomeError
 from bayesopt.running import TrialParams
 from tests.bayesopt.workers.processes import ROOT
 from tests.bayesopt.workers.tasks import Uniform
@@ -66,6 +66,41 @@ def test_an_exception_fails_its_trial_and_the_loop_goes_on(caplog):
     assert study.trials[1].reason == "OSError: no space left on the GPU"
     assert study.trials[1].cost is not None
     assert "trial 1 failed: OSError: no space left on the GPU" in caplog.text
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_evaluation_says_in_its_own_words_why_it_failed_and_what_it_cost(caplog, workers):
+    def breaks(params):
+        raise bo.TrialFailed("the loss diverged", cost=12.0)
+
+    study = make_study(trials=2)
+    study.run(breaks, workers=workers, progress=False)
+    assert [(trial.state, trial.reason, trial.cost) for trial in study.trials] == [
+        ("failed", "the loss diverged", 12.0)
+    ] * 2
+    assert "trial 1 failed: the loss diverged" in caplog.text
+    assert "Traceback" not in caplog.text  # it is no accident, so where it was raised tells nothing
+
+
+def test_what_a_failure_says_of_its_cost_is_checked_as_any_cost_is():
+    def breaks(params):
+        raise bo.TrialFailed("the loss diverged", cost=-1.0)
+
+    with pytest.raises(InvalidBudgetError, match="cost: expected a finite number of at least 0"):
+        make_study().run(breaks, progress=False)
+
+
+def test_a_failure_is_charged_seconds_only_until_an_evaluation_has_named_a_cost():
+    def evaluate(params):
+        if params.id == 1:
+            return {"loss": 1.0, "cost": 1e6}  # tokens, say
+        raise bo.TrialFailed("broke", cost=5e5 if params.id == 3 else None)
+
+    study = make_study(trials=4)
+    study.run(evaluate, progress=False)
+    in_seconds, named, unknown, said = (trial.cost for trial in study.trials)
+    assert 0 < in_seconds < 60
+    assert (named, unknown, said) == (1e6, None, 5e5)
 
 
 def test_run_with_nothing_but_failures_ends_without_a_best():
@@ -156,6 +191,16 @@ def test_the_bar_counts_trials_and_shows_the_best(capsys):
     assert "3/3" in shown and "best loss=0.25" in shown
 
 
+def test_the_bar_shows_the_cost_spent_with_its_limit_where_there_is_one(capsys):
+    def evaluate(params):
+        return {"loss": 0.25, "cost": 2}
+
+    make_study(trials=3).run(evaluate, progress=True)
+    assert "cost=6]" in capsys.readouterr().err
+    make_study(budget=bo.Budget(trials=3, cost=9.0)).run(evaluate, progress=True)
+    assert "cost=6/9]" in capsys.readouterr().err
+
+
 def test_the_bar_of_a_cost_budget_counts_cost(capsys):
     make_study(budget=bo.Budget(cost=4.0)).run(lambda params: {"loss": 0.25, "cost": 2}, progress=True)
     shown = capsys.readouterr().err
@@ -222,6 +267,47 @@ def test_the_second_ctrl_c_abandons_what_runs():
     study.run(evaluate, progress=False)
     (trial,) = study.trials
     assert (trial.state, trial.lost, trial.reason) == ("failed", True, "interrupted")
+
+
+class InterruptedSearch(Uniform):
+    """Takes its time once two trials are told, long enough for somebody to press Ctrl-C."""
+
+    def __init__(self, presses=1):
+        self._presses = presses
+
+    def suggest(self, history, n, rng):
+        if len(history.ids) >= 2:
+            for _ in range(self._presses):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.01)
+        return super().suggest(history, n, rng)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_trial_asked_while_ctrl_c_came_is_abandoned_and_not_evaluated(workers):
+    evaluated = []
+
+    def evaluate(params):
+        evaluated.append(params.id)
+        return square(params)
+
+    study = make_study(strategy=InterruptedSearch())
+    study.run(evaluate, workers=workers, progress=False)
+    given_up = [trial for trial in study.trials if trial.id not in evaluated]
+    assert given_up
+    assert {(trial.state, trial.lost, trial.reason) for trial in given_up} == {
+        ("failed", True, "interrupted before it was evaluated")
+    }
+    assert study.why_stopped.startswith("interrupted")
+    assert study.budget.trials == len(evaluated)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_second_ctrl_c_while_the_model_thinks_ends_the_run_as_well(workers):
+    study = make_study(strategy=InterruptedSearch(presses=2))
+    study.run(square, workers=workers, progress=False)
+    assert study.why_stopped.startswith("interrupted")
+    assert not any(trial.state == "pending" for trial in study.trials)
 
 
 def test_ctrl_c_is_given_back_after_the_run():

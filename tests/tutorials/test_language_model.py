@@ -144,7 +144,7 @@ def test_a_mixture_of_unknown_domains_is_refused(training):
 
 
 def test_the_yaml_file_declares_the_same_study_as_the_program(monkeypatch):
-    from bayesopt.config_file import read_study_file
+    from bayesopt.cli.study_file import read_study_file
 
     monkeypatch.syspath_prepend(FOLDER)
     tune = importlib.import_module("tune")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from bayesopt.errors import BayesoptError
+from bayesopt.errors import TrialFailed
 
 _GRACE_SECONDS: Final = 3.0
 """Between asking a process group to end and killing it: enough to write a checkpoint."""
@@ -40,10 +40,6 @@ _TAIL_BYTES: Final = 4096
 
 _TAIL_WIDTH: Final = 200
 """Characters kept of each of them."""
-
-
-class CommandFailed(BayesoptError):
-    """A trial's command ended without outcomes; the message says how, and what it said last."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +79,7 @@ class Children:
             The last JSON object that stood on a line of its own on standard output.
 
         Raises:
-            CommandFailed: If it could not be started, ran out of time, ended with an error or printed no JSON object.
+            TrialFailed: If it could not be started, ran out of time, ended with an error or printed no JSON object.
             KeyboardInterrupt: If `end_all` was called.
         """
         command.log.parent.mkdir(parents=True, exist_ok=True)
@@ -97,11 +93,11 @@ class Children:
         if printed.stopped:
             return printed.last or {}
         if timed_out:
-            raise CommandFailed(f"ended at its time limit of {command.time_limit:g} s{_tail(command.log)}")
+            raise TrialFailed(f"ended at its time limit of {command.time_limit:g} s{_tail(command.log)}")
         if process.returncode:
-            raise CommandFailed(_how_it_ended(process.returncode) + _tail(command.log))
+            raise TrialFailed(_how_it_ended(process.returncode) + _tail(command.log))
         if printed.last is None:
-            raise CommandFailed(
+            raise TrialFailed(
                 'printed no JSON object; the last line of its standard output must be one, such as {"loss": 1.5}'
                 + _tail(command.log)
             )
@@ -132,7 +128,7 @@ class Children:
                     start_new_session=True,  # the terminal's Ctrl-C is for us, not for the trial
                 )
             except OSError as error:
-                raise CommandFailed(f"{command.arguments[0]!r} could not be started: {error.strerror}") from error
+                raise TrialFailed(f"{command.arguments[0]!r} could not be started: {error.strerror}") from error
             self._alive.add(process)
         try:
             yield process

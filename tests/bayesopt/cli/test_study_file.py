@@ -1,68 +1,10 @@
-"""A YAML file becomes a study and a command, or one error that says where it is wrong."""
-
-import json
-import sys
+"""A YAML file becomes a study, or one error that says where it is wrong."""
 
 import pytest
 
 import bayesopt as bo
-from bayesopt.config_file import read_study_file
 from bayesopt.errors import ConfigFileError, InvalidBudgetError
-from bayesopt.record.trial import Trial
-
-FULL = """\
-space:
-  lr: {type: float, low: 1e-5, high: 1e-1, log: yes}
-  batch_size: {type: int, low: 16, high: 512, log: true}
-  optimizer:
-    type: choice
-    options: [adamw, sgd]
-  momentum: {type: float, low: 0, high: .99, active_if: {optimizer: sgd}}
-  mixture: {type: simplex, names: [web, code, math], floors: 0.01, caps: {web: 0.8}}
-linear_constraints:
-  - {coefficients: {batch_size: 1, mixture.web: 100}, upper: 500}
-minimize: val_loss
-subject_to:
-  memory_gb: {at_most: 24}
-  accuracy: {at_least: 0.9}
-priors:
-  lr: {center: 3e-4, spread: 3.0}
-  optimizer: {weights: {adamw: 3, sgd: 1}}
-  mixture: {center: {web: 0.5, code: 0.3, math: 0.2}, concentration: 10}
-budget: {trials: 40, cost: 3600}
-storage: runs/tune.db
-name: digits
-seed: 7
-noise: 0.01
-workers: 2
-time_limit: 600
-cost: gpu_seconds
-environment: {OMP_NUM_THREADS: 1, CONFIG: "{params}"}
-logs: logs
-command: python3 train.py --lr {lr} --batch={batch_size} {optimizer} --momentum {momentum} --mix {mixture} {trial}
-"""
-
-SMALL = """\
-space:
-  x: {type: float, low: 0, high: 1}
-minimize: loss
-budget: {trials: 3}
-command: [python3, train.py, "{x}"]
-"""
-
-
-@pytest.fixture
-def read(tmp_path):
-    def read(text):
-        path = tmp_path / "tune.yaml"
-        path.write_text(text, encoding="utf-8")
-        return read_study_file(path)
-
-    return read
-
-
-def trial(params, number=7):
-    return Trial(number, params)
+from tests.bayesopt.cli.files import FULL, MIX, SMALL, trial
 
 
 def test_every_key_reaches_the_study(read, tmp_path):
@@ -92,6 +34,22 @@ def test_every_key_reaches_the_study(read, tmp_path):
     assert file.folder == tmp_path
 
 
+def test_what_a_new_study_tries_first_is_read_as_what_the_parameters_are(read):
+    first = "  - {lr: 1e-4, batch_size: 1e2, optimizer: adamw, mixture: {web: 0.5, code: 0.25, math: 0.25}}\n"
+    second = first.replace("adamw", "sgd, momentum: '0.9'")
+    params = {"lr": 1e-4, "batch_size": 100, "optimizer": "adamw", "mixture": MIX}
+    assert read(f"{FULL}enqueue:\n{first}{second}").enqueue == (
+        params,
+        {**params, "optimizer": "sgd", "momentum": 0.9},
+    )
+
+
+def test_only_a_new_study_is_given_what_to_try_first(read):
+    for _ in range(2):
+        with read(SMALL + "enqueue: [{x: 0.5}, {x: 0.25}]\n").open_study() as study:
+            assert [(trial.params["x"], trial.state) for trial in study.trials] == [(0.5, "queued"), (0.25, "queued")]
+
+
 def test_a_small_file_keeps_everything_beside_itself(read, tmp_path):
     file = read(SMALL)
     assert file.storage == str(tmp_path / "tune.db")
@@ -110,133 +68,15 @@ def test_studies_that_share_a_storage_have_logs_of_their_own(read, tmp_path):
     assert read(SMALL + url + "name: n\n").logs == tmp_path / "n-logs"
 
 
-# -- scalars -------------------------------------------------------------------------------------------------------
-
-
-def test_options_are_what_yaml_1_2_says_they_are(read):
-    options = "[1e-5, 1e3, on, off, yes, no, true, 12:30:00, 2024-01-01, 1_234, 007x, ~, .5, +3, 'null', 0x1F]"
-    file = read(SMALL.replace("x: {type: float, low: 0, high: 1}", f"x: {{type: choice, options: {options}}}"))
-    expected = [1e-5, 1e3, "on", "off", "yes", "no", True, "12:30:00", "2024-01-01", 1234, "007x", None, 0.5, 3, "null"]
-    expected.append("0x1F")
-    assert list(file.space["x"].options) == expected
-    assert [type(option) for option in file.space["x"].options] == [type(option) for option in expected]
-
-
-@pytest.mark.parametrize("low", ["1e-5", "'1e-5'", "0.00001", "1E-5", ".00001"])
-def test_a_number_may_be_written_in_any_way(read, low):
-    assert read(SMALL.replace("low: 0", f"low: {low}")).space["x"].low == 1e-5
-
-
-def test_a_name_that_yaml_1_1_takes_for_a_boolean_stays_a_name(read):
-    assert list(read(SMALL.replace("x:", "y:").replace("{x}", "{y}")).space) == ["y"]
-
-
-# -- the command ---------------------------------------------------------------------------------------------------
-
-PARAMS = {"lr": 3e-4, "batch_size": 32, "optimizer": "sgd", "momentum": 0.9}
-MIX = {"web": 0.5, "code": 0.25, "math": 0.25}
-
-
-def test_placeholders_become_values_without_a_shell(read):
-    command = read(FULL).command(trial({**PARAMS, "mixture": MIX}))
-    assert command.arguments == [
-        *["python3", "train.py", "--lr", "0.0003", "--batch=32", "sgd", "--momentum", "0.9"],
-        *["--mix", json.dumps(MIX), "7"],
-    ]
-    assert json.loads(command.environment["CONFIG"]) == {**PARAMS, "mixture": MIX}
-    assert json.loads(command.environment["PRIORWISE_PARAMS"]) == {**PARAMS, "mixture": MIX}
-    assert command.environment["PRIORWISE_TRIAL"] == "7"
-    assert command.environment["OMP_NUM_THREADS"] == "1"
-    assert command.time_limit == 600
-
-
-def test_an_argument_with_an_inactive_parameter_is_left_out_with_its_option(read):
-    params = {"lr": 3e-4, "batch_size": 32, "optimizer": "adamw", "mixture": MIX}
-    arguments = read(FULL).command(trial(params)).arguments
-    assert arguments[:6] == ["python3", "train.py", "--lr", "0.0003", "--batch=32", "adamw"]
-    assert arguments[6] == "--mix"
-
-
-@pytest.mark.parametrize(
-    ("template", "arguments"),
-    [
-        ('["prog", "--m={momentum}", "{opt}"]', ["prog", "adamw"]),
-        ('["prog", "{momentum}", "{opt}"]', ["prog", "adamw"]),
-        ('["prog", "{opt}", "{momentum}"]', ["prog", "adamw"]),
-        ('["prog", "--opt={opt}", "{momentum}"]', ["prog", "--opt=adamw"]),
-        ('["prog", "--a", "{momentum}", "{momentum}", "{opt}"]', ["prog", "adamw"]),
-    ],
-)
-def test_what_stands_before_an_inactive_parameter_stays_unless_it_is_an_option_of_its_own(read, template, arguments):
-    space = """\
-space:
-  opt: {type: choice, options: [adamw, sgd]}
-  momentum: {type: float, low: 0, high: 1, active_if: {opt: [sgd]}}
-"""
-    file = read(f"{space}minimize: loss\nbudget: {{trials: 3}}\ncommand: {template}\n")
-    assert file.command(trial({"opt": "adamw"})).arguments == arguments
-
-
-@pytest.mark.parametrize(
-    ("template", "arguments"),
-    [
-        ('"a b{{c}} {x}"', ["a", "b{c}", "0.5"]),
-        ("""'"a b" {x}'""", ["a b", "0.5"]),
-        ('[a, 3, true, "{params}"]', ["a", "3", "true", '{"x": 0.5}']),
-        ('[a, "{{{x}}}"]', ["a", "{0.5}"]),
-        ('[a, "{x}{x}-{trial}"]', ["a", "0.50.5-7"]),
-        ('[a, "$HOME; rm {x}"]', ["a", "$HOME; rm 0.5"]),
-    ],
-)
-def test_templates_are_filled_as_they_are_written(read, template, arguments):
-    file = read(SMALL.replace('[python3, train.py, "{x}"]', template))
-    assert file.command(trial({"x": 0.5})).arguments == arguments
-
-
-def test_a_value_that_looks_like_a_placeholder_is_not_filled_again(read):
-    file = read(SMALL.replace("{type: float, low: 0, high: 1}", '{type: choice, options: ["{trial}", b]}'))
-    assert file.command(trial({"x": "{trial}"})).arguments[-1] == "{trial}"
-
-
-def test_other_values_than_text_are_written_as_json(read):
-    file = read(SMALL.replace("{type: float, low: 0, high: 1}", "{type: choice, options: [true, null, 2, größe]}"))
-    filled = [file.command(trial({"x": option})).arguments[-1] for option in (True, None, 2, "größe")]
-    assert filled == ["true", "null", "2", "größe"]
-
-
-@pytest.mark.parametrize("mention", ["{x.a}", "{x}", "{params}"])
-def test_a_mixture_is_mentioned_by_a_share_as_a_whole_or_with_everything(read, mention):
-    space = SMALL.replace("{type: float, low: 0, high: 1}", "{type: simplex, names: [a, b]}")
-    read(space.replace('"{x}"', f'"{mention}"'))
-
-
-def test_a_program_is_looked_for_on_the_path_and_in_the_folder(read, tmp_path):
-    read(SMALL.replace("python3", json.dumps(sys.executable))).check_command()
-    with pytest.raises(ConfigFileError, match=r"command: there is no program 'pyton3' on the PATH"):
-        read(SMALL.replace("python3", "pyton3")).check_command()
-    with pytest.raises(ConfigFileError, match=r"no program './go' in "):
-        read(SMALL.replace("python3", "./go")).check_command()
-    (tmp_path / "go").write_text("#!/bin/sh\n")
-    (tmp_path / "go").chmod(0o755)
-    read(SMALL.replace("python3", "./go")).check_command()
-    with pytest.raises(ConfigFileError, match=r"folder: there is no folder"):
-        read(SMALL + "folder: nowhere\n").check_command()
-
-
-# -- cost ----------------------------------------------------------------------------------------------------------
-
-
 def test_a_trial_is_charged_its_seconds_or_a_named_outcome(read):
-    assert read(SMALL).charge({"loss": 1.0}, 2.5) == 2.5
+    assert read(SMALL).charge({"loss": 1.0}) is None  # the loop charges them
     file = read(SMALL + "cost: tokens\n")
-    assert file.charge({"loss": 1.0, "tokens": 1000}, 2.5) == 1000.0
+    assert file.charge({"loss": 1.0, "tokens": 1000}) == 1000.0
     with pytest.raises(InvalidBudgetError, match="its JSON has no 'tokens', the cost; it has loss"):
-        file.charge({"loss": 1.0}, 2.5)
+        file.charge({"loss": 1.0})
     with pytest.raises(InvalidBudgetError, match="tokens: expected a finite number of at least 0"):
-        file.charge({"loss": 1.0, "tokens": -1}, 2.5)
+        file.charge({"loss": 1.0, "tokens": -1})
 
-
-# -- errors --------------------------------------------------------------------------------------------------------
 
 X = "  x: {type: float, low: 0, high: 1}"
 
@@ -313,6 +153,13 @@ WRONG = {
         SMALL + "priors:\n  x: {center: 5, spread: 2}\n",
         r"tune\.yaml:7: priors\.x: .*does not lie in the space",
     ),
+    "a first trial of no parameter": (
+        SMALL + "enqueue:\n  - {x: 0.5}\n  - {z: 0.5}\n",
+        r"tune\.yaml:8: enqueue\[1\]\.z: unknown key; known here: x",
+    ),
+    "a first trial outside the space": (SMALL + "enqueue: [{x: 7}]\n", r"tune\.yaml:6: enqueue\[0\]: .*7"),
+    "a first trial without a value": (SMALL + "enqueue: [{}]\n", r"tune\.yaml:6: enqueue\[0\]: .*'x'"),
+    "first trials that are no list": (SMALL + "enqueue: {x: 1}\n", r"enqueue: expected a list such as"),
     "a budget of nothing": (SMALL.replace("{trials: 3}", "{}"), r"tune\.yaml:4: budget: give \{trials: number\}"),
     "a budget below one": (SMALL.replace("trials: 3", "trials: 0"), r"budget\.trials: expected a number of at least 1"),
     "a cost of zero": (SMALL.replace("trials: 3", "cost: 0"), r"budget\.cost: expected a number above 0"),
@@ -367,22 +214,3 @@ def test_what_is_wrong_is_said_with_its_place(read, text, message):
     with pytest.raises(ConfigFileError, match=message) as caught:
         read(text)
     assert "\n" not in str(caught.value)
-
-
-def test_a_file_that_cannot_be_read_is_named(tmp_path):
-    with pytest.raises(ConfigFileError, match=r"none\.yaml: cannot be read: No such file"):
-        read_study_file(tmp_path / "none.yaml")
-    with pytest.raises(ConfigFileError, match=r"cannot be read: Is a directory"):
-        read_study_file(tmp_path)
-    (tmp_path / "latin.yaml").write_bytes("größe: 1".encode("latin-1"))
-    with pytest.raises(ConfigFileError, match=r"latin\.yaml: is no UTF-8 text \(.* at byte 2\)"):
-        read_study_file(tmp_path / "latin.yaml")
-
-
-def test_a_byte_order_mark_does_no_harm(read):
-    assert list(read("\ufeff" + SMALL).space) == ["x"]
-
-
-def test_a_shared_value_may_be_written_once(read):
-    file = read(SMALL.replace(X, "  x: &x {type: float, low: 0, high: 1}\n  y: *x").replace('"{x}"', '"{x}", "{y}"'))
-    assert file.space["x"] == file.space["y"]

@@ -7,7 +7,8 @@ import time
 
 import pytest
 
-from bayesopt.child_process import Children, Command, CommandFailed
+from bayesopt.cli.child_process import Children, Command
+from bayesopt.errors import TrialFailed
 
 LONG = 60.0
 """Seconds that a command would take if nobody ended it; the tests end long before."""
@@ -76,7 +77,7 @@ def test_a_line_that_nests_too_deep_for_json_is_no_result(run):
 
 
 def test_json_on_standard_error_is_no_result(run):
-    with pytest.raises(CommandFailed, match="printed no JSON object"):
+    with pytest.raises(TrialFailed, match="printed no JSON object"):
         run("import sys; print('{\"loss\": 1}', file=sys.stderr)")
 
 
@@ -110,23 +111,23 @@ def test_output_of_any_size_is_logged_and_not_kept_in_memory(run, tmp_path):
 
 
 def test_a_failure_tells_the_exit_status_and_what_was_said_last(run):
-    with pytest.raises(CommandFailed, match=r"ended with exit status 1: ValueError: lr is odd\n(.*\n)*.*\| Traceback"):
+    with pytest.raises(TrialFailed, match=r"ended with exit status 1: ValueError: lr is odd\n(.*\n)*.*\| Traceback"):
         run("raise ValueError('lr is odd')")
 
 
 def test_outcomes_of_a_command_that_failed_do_not_count(run):
-    with pytest.raises(CommandFailed, match="exit status 3"):
+    with pytest.raises(TrialFailed, match="exit status 3"):
         run("print('{\"loss\": 1}'); raise SystemExit(3)")
 
 
 def test_a_kill_from_outside_is_named(run):
-    with pytest.raises(CommandFailed, match=r"was killed by SIGKILL .*memory.*; it printed nothing"):
+    with pytest.raises(TrialFailed, match=r"was killed by SIGKILL .*memory.*; it printed nothing"):
         run("import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
 
 
 def test_a_program_that_does_not_exist_is_named(tmp_path):
     command = Command(arguments=["no-such-program"], folder=tmp_path, environment={}, log=tmp_path / "log")
-    with pytest.raises(CommandFailed, match="'no-such-program' could not be started: No such file"):
+    with pytest.raises(TrialFailed, match="'no-such-program' could not be started: No such file"):
         Children().run(command)
 
 
@@ -138,15 +139,15 @@ open("child", "w").write(str(child.pid))
 time.sleep({LONG})
 """
     start = time.monotonic()
-    with pytest.raises(CommandFailed, match=r"ended at its time limit of 1 s"):
+    with pytest.raises(TrialFailed, match=r"ended at its time limit of 1 s"):
         run(code, time_limit=1.0)
     assert time.monotonic() - start < LONG / 2
     wait_for(lambda: not is_alive(int((tmp_path / "child").read_text())))
 
 
 def test_a_command_that_ignores_the_request_to_end_is_killed(run, monkeypatch):
-    monkeypatch.setattr("bayesopt.child_process._GRACE_SECONDS", 0.2)
-    with pytest.raises(CommandFailed, match=r"ended at its time limit"):
+    monkeypatch.setattr("bayesopt.cli.child_process._GRACE_SECONDS", 0.2)
+    with pytest.raises(TrialFailed, match=r"ended at its time limit"):
         run(f"import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep({LONG})", time_limit=1.0)
 
 
