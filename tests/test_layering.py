@@ -20,7 +20,8 @@ ROOMS = {
     "problem": {"errors"},
     "laws": _DECLARED,
     "record": _DECLARED,
-    "surrogate": _KNOWN,
+    "output_scale": set(),
+    "surrogate": _KNOWN | {"output_scale"},
     "acquisition": _KNOWN | {"surrogate"},
     "strategies": _KNOWN | {"surrogate", "acquisition"},
     "study": _MODELS,
@@ -38,7 +39,19 @@ ROOMS = {
 SPLIT = {"running": "study", "report": "study"}
 """Files that are a room's second half: they know it and it knows them, so they count as the room itself."""
 
-LIGHT = {"bayesopt", "__main__", "errors", "problem", "laws", "record", "strategies", "study", "plot", "cli"}
+LIGHT = {
+    "bayesopt",
+    "__main__",
+    "errors",
+    "problem",
+    "laws",
+    "record",
+    "output_scale",
+    "strategies",
+    "study",
+    "plot",
+    "cli",
+}
 """Rooms that work on numpy: loading them must not load torch, by whatever way round."""
 
 TORCH = {"torch", "gpytorch", "linear_operator", "botorch", "pyro"}

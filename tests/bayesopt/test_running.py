@@ -247,9 +247,9 @@ def test_the_first_ctrl_c_finishes_what_runs_and_can_be_resumed(workers):
         return square(params)
 
     study.run(evaluate, workers=workers, progress=False)
-    told = len(study.trials)
-    assert 3 <= told <= 4
-    assert {trial.state for trial in study.trials} == {"complete"}
+    # With two workers the loop may be asking when it comes: what it asked then is given up.
+    assert 3 <= study.budget.trials <= 4
+    assert {trial.state for trial in study.trials if not trial.lost} == {"complete"}
     assert study.why_stopped.startswith("interrupted")
     study.run(evaluate, workers=workers, progress=False)
     assert study.budget.trials == 6

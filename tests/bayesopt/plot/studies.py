@@ -42,12 +42,17 @@ def usual_study():
     return study_of(usual, 12, space=SPACE, cost=2.0, budget=bo.Budget(trials=20, cost=60.0))
 
 
-def drawn(figure):
-    """Draws the figure, as saving it does but once instead of twice, and returns every text that is seen."""
+def drawn(figure, *, laid_out=True):
+    """Draws the figure, as saving it does but once instead of twice, and returns every text that is seen.
+
+    Finding room for the texts is more than half of the work; `laid_out=False` leaves it out.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.text import Text
 
     figure.set_dpi(30)
+    if not laid_out:
+        figure.set_layout_engine("none")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         FigureCanvasAgg(figure).draw()

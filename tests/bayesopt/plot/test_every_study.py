@@ -31,13 +31,11 @@ OUTCOMES = {
     "equal values": lambda: study_of(lambda i, p: {"loss": 1.0, "memory": 6.0}, 5),
     "huge values": lambda: study_of(lambda i, p: {"loss": (-1.0) ** i * 1e300, "memory": (-1.0) ** i * 1e300}, 6),
     "one outlier": lambda: study_of(lambda i, p: {"loss": 1e9 if i == 2 else i, "memory": 1.0}, 9),
-    "names of all kinds": lambda: study_of(named(LONG_NAME), 6, space=UNICODE, minimize=LONG_NAME),
 }
 """Studies whose outcomes are unusual: the overview draws every picture of them."""
 
 SPACES = {
     "twenty parameters": TWENTY,
-    "names of all kinds": UNICODE,
     "a constant": bo.Space({"x": bo.Float(0, 1), "c": bo.Choice(["only"])}),
     "fixed shares": one_parameter(bo.Simplex(["a", "b"], floors={"a": 0.5, "b": 0.499})),
     "many options": one_parameter(bo.Choice([f"option {i}" for i in range(40)])),
@@ -57,7 +55,7 @@ def test_every_picture_can_be_drawn_of_a_usual_study(the_usual_study, picture):
 @pytest.mark.parametrize("make", OUTCOMES.values(), ids=OUTCOMES)
 def test_all_four_pictures_can_be_drawn_whatever_was_told(make):
     study = make()
-    texts = "\n".join(drawn(plot.overview(study)))
+    texts = "\n".join(drawn(plot.overview(study), laid_out=False))  # what was told changes no name and no panel
     direction = study.outcomes.objective.direction
     titles = {f"so far ({direction})", "along each parameter", "Every trial through all parameters"}
     if study.outcomes.constraints:
@@ -65,6 +63,11 @@ def test_all_four_pictures_can_be_drawn_whatever_was_told(make):
     else:
         assert "no outcome is constrained" in drawn(plot.feasibility(study))
     assert not {title for title in titles if title not in texts}
+
+
+@pytest.mark.parametrize("picture", [plot.best_so_far, plot.slices, plot.parallel_coordinates, plot.overview])
+def test_names_of_all_kinds_can_be_drawn(picture):
+    assert drawn(picture(study_of(named(LONG_NAME), 6, space=UNICODE, minimize=LONG_NAME)))
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=SPACES)
