@@ -7,13 +7,14 @@ import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from statistics import median
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
-from bayesopt.errors import InvalidInputError, StorageError, TrialFailed
-from bayesopt.problem.arguments import whole_number
+from bayesopt.errors import InvalidBudgetError, InvalidInputError, StorageError, TrialFailed
+from bayesopt.problem.arguments import as_number, whole_number
 from bayesopt.record.origin import is_dead
 from bayesopt.record.trial import Trial
 
@@ -75,11 +76,11 @@ def run(study: "Study", evaluate: Callable[["TrialParams"], Any], *, workers: in
 
 
 def _run_here(study: "Study", evaluate: Callable[["TrialParams"], Any], interrupt: "_Interrupt", bar: "_Bar") -> None:
-    ledger = _Ledger(study)
+    recorder = _Recorder(study)
     trials: list[Trial] = []
     try:
         while trials := _asked(study, 1, interrupt):
-            ledger.record(trials[0], _evaluate(evaluate, trials[0]))
+            recorder.record(trials[0], _evaluate(evaluate, trials[0]))
             bar.update()
     except BaseException as error:
         _give_up(study, trials, error)
@@ -92,7 +93,7 @@ def _run_in_threads(
 ) -> None:
     running: dict[Future[_Ending], Trial] = {}
     broken: list[StorageError] = []
-    ledger = _Ledger(study)
+    recorder = _Recorder(study)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="evaluate")
     try:
         while True:
@@ -107,7 +108,7 @@ def _run_in_threads(
                 break
             for future in wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED).done:
                 try:
-                    ledger.record(running[future], future.result())
+                    recorder.record(running[future], future.result())
                     bar.update()
                 except StorageError as error:
                     # The others were paid for too: nothing new is started, and what is running may finish.
@@ -161,22 +162,25 @@ def _evaluate(evaluate: Callable[["TrialParams"], Any], trial: Trial) -> _Ending
     return _Ending(values=values, seconds=time.perf_counter() - start)
 
 
-class _Ledger:
+class _Recorder:
     """Tells a study how its trials ended, and what to charge for them."""
 
     def __init__(self, study: "Study") -> None:
         self._study = study
-        self._costs_are_seconds = True
+        self._named: list[float] = []
 
     def record(self, trial: Trial, ending: _Ending) -> None:
-        values, cost, has_cost = ending.values, ending.cost, ending.cost is not None
+        values, cost = ending.values, ending.cost
         if isinstance(values, Mapping) and "cost" in values and "cost" not in self._study.outcomes.names:
             values = dict(values)
-            cost, has_cost = values.pop("cost"), True
-        if has_cost:
-            self._costs_are_seconds = False
-        elif self._costs_are_seconds or ending.failure is None:
-            cost = ending.seconds  # of a failure where costs have another unit, nobody knows the cost
+            cost = as_number("cost", values.pop("cost"), InvalidBudgetError)
+        if cost is not None:
+            self._named.append(cost)
+        elif ending.failure is not None and self._named:
+            # Costs have a unit of their own, which only evaluations know; were failures free, a budget could not end.
+            cost = median(self._named)
+        else:
+            cost = ending.seconds
         try:
             if ending.failure is not None:
                 self._study.fail(trial, ending.failure, cost=cost)

@@ -313,8 +313,8 @@ class Study:
                 `tell` takes. A "cost" among the returned outcomes is the trial's cost, unless an outcome of that name
                 is declared; otherwise its wall time in seconds is. An exception makes the trial a failed one, and the
                 loop goes on; `TrialFailed(reason, cost=...)` says why in its own words, and what it cost. A failure
-                that does not say is charged its seconds, or nothing once an evaluation of this run has named a
-                cost: costs then have a unit that seconds must not be added to.
+                that does not say is charged its seconds, or the median of the costs that evaluations of this run have
+                named, if any have.
             workers: How many threads evaluate at the same time.
             progress: Whether to show a progress bar.
 
@@ -337,12 +337,14 @@ class Study:
         """Every trial in the order of the ids, also what other processes asked and told."""
         with self._ledger.lock:
             self._ledger.refresh()
-            return list(self._ledger.trials.values())
+            return [self._ledger.snapshot(trial_id) for trial_id in self._ledger.trials]
 
     @property
     def history(self) -> History:
         """The told, pending and failed trials as arrays: what a strategy sees."""
-        return self._history(self.trials)
+        with self._ledger.lock:
+            self._ledger.refresh()
+            return self._history(list(self._ledger.trials.values()))
 
     @property
     def best(self) -> Trial | None:
@@ -356,15 +358,15 @@ class Study:
         if row is None:
             return None
         if self.noise != 0.0 and len(history.ids) >= _MIN_TOLD_FOR_MODEL:
-            return self._ledger.trials[self._recommended(history)]
-        return self._ledger.trials[int(history.ids[row])]
+            return self._ledger.snapshot(self._recommended(history))
+        return self._ledger.snapshot(int(history.ids[row]))
 
     @property
     def best_observed(self) -> Trial | None:
         """The feasible trial with the best objective as it was measured, luck included; None while there is none."""
         history = self.history
         row = history.best_observed
-        return None if row is None else self._ledger.trials[int(history.ids[row])]
+        return None if row is None else self._ledger.snapshot(int(history.ids[row]))
 
     @property
     def recommended(self) -> Trial | None:
@@ -374,7 +376,7 @@ class Study:
         """
         history = self.history
         kept = self._kept_recommendation(history)
-        return None if kept is None else self._ledger.trials[kept]
+        return None if kept is None else self._ledger.snapshot(kept)
 
     @property
     def budget(self) -> Spending:

@@ -1,5 +1,6 @@
 """What every picture shares: its colours, its frame and its texts."""
 
+import io
 from typing import TYPE_CHECKING, Any, Final
 
 from matplotlib.figure import Figure, FigureBase
@@ -35,9 +36,18 @@ _TITLE_NAME_WIDTH: Final = 40
 """Characters of the objective's name that are shown in a title."""
 
 
+class Picture(Figure):
+    """A figure that notebooks show by itself, although pyplot, which would teach them to, is not touched."""
+
+    def _repr_png_(self) -> bytes:
+        file = io.BytesIO()
+        self.savefig(file, format="png")
+        return file.getvalue()
+
+
 def new_figure(width: float, height: float) -> Figure:
     """An empty figure of so many inches, known to nobody else."""
-    return Figure(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
+    return Picture(figsize=(width, height), dpi=_DPI, layout="constrained", facecolor="white")
 
 
 def title(figure: FigureBase, text: str) -> None:

@@ -58,8 +58,11 @@ class Spending:
 
     @property
     def cost(self) -> float:
-        """Sum of the costs told so far."""
-        return math.fsum(self.costs)
+        """Sum of the costs told so far; infinite when it exceeds what a float can hold."""
+        try:
+            return math.fsum(self.costs)
+        except OverflowError:
+            return math.inf
 
     @property
     def typical_cost(self) -> float:
@@ -86,7 +89,7 @@ class Spending:
         if self.remaining_cost is not None:
             if self.typical_cost > 0:
                 # One part in 1e9 forgives the rounding of sums such as 0.1 + 0.2.
-                admitted = min(admitted, int(self.remaining_cost / self.typical_cost * (1 + 1e-9)))
+                admitted = int(min(admitted, self.remaining_cost / self.typical_cost * (1 + 1e-9)))
             elif self.remaining_cost <= 0:
                 admitted = 0
         return admitted

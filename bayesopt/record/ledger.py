@@ -46,8 +46,14 @@ class Ledger:
 
     @property
     def trials(self) -> Trials:
-        """The trials as they were at the last look."""
+        """The trials as they were at the last look, for reading only: nobody outside the study may get hold of them."""
         return self._trials
+
+    def snapshot(self, trial_id: int) -> Trial:
+        """A trial as it was at the last look, whose dicts its receiver may change without changing what is recorded."""
+        trial = self._trials[trial_id]
+        params = {name: dict(value) if isinstance(value, dict) else value for name, value in trial.params.items()}
+        return replace(trial, params=params, values=dict(trial.values), sd=dict(trial.sd))
 
     def refresh(self, source: Transaction | None = None) -> None:
         """Take over what was written since the last look, by this process or another."""
@@ -80,7 +86,7 @@ class Ledger:
             claimed = self.store.transact(lambda transaction: self._claim(transaction, asked_at, admit, propose))
             self.refresh()
             self._keep_beating()
-            return [self._trials[trial_id] for trial_id in claimed]
+            return [self.snapshot(trial_id) for trial_id in claimed]
 
     def end(self, trial: Trial | int, outcome: Mapping[str, Any]) -> Trial:
         """Record how a pending or lost trial ended.
@@ -184,7 +190,7 @@ class Ledger:
         with self.lock:
             trial_id = self.store.transact(work)
             self.refresh()
-            return self._trials[trial_id]
+            return self.snapshot(trial_id)
 
     def _find(self, trial: Trial | int) -> Trial:
         name = self.store.name

@@ -100,7 +100,18 @@ def test_a_failure_is_charged_seconds_only_until_an_evaluation_has_named_a_cost(
     study.run(evaluate, progress=False)
     in_seconds, named, unknown, said = (trial.cost for trial in study.trials)
     assert 0 < in_seconds < 60
-    assert (named, unknown, said) == (1e6, None, 5e5)
+    assert (named, unknown, said) == (1e6, 1e6, 5e5)
+
+
+def test_failures_that_do_not_say_what_they_cost_still_use_up_a_budget_of_cost():
+    def evaluate(params):
+        if params.id == 0:
+            return {"loss": 1.0, "cost": 10.0}
+        raise bo.TrialFailed("broke")
+
+    study = make_study(budget=bo.Budget(cost=45.0))
+    study.run(evaluate, progress=False)
+    assert [trial.cost for trial in study.trials] == [10.0] * 4
 
 
 def test_run_with_nothing_but_failures_ends_without_a_best():

@@ -78,6 +78,28 @@ def test_a_trial_can_be_told_by_its_id_also_from_another_process(tmp_path):
         assert study.best.id == 0
 
 
+def test_what_is_done_to_a_trials_dicts_changes_nothing_on_record(storage):
+    space = bo.Space({"x": bo.Float(0.0, 1.0), "mix": bo.Simplex(["web", "code"])})
+    with make_study(space, storage=storage) as study:
+        asked = study.ask()
+        params = {"x": asked.params["x"], "mix": dict(asked.params["mix"])}
+
+        def spoil(trial):
+            trial.params["epochs"] = 3
+            trial.params["mix"].pop("web")
+            trial.values["loss"] = -1.0
+
+        spoil(asked)
+        spoil(study.tell(asked, 0.5, sd={"loss": 0.1}))
+        for trial in (study.best, study.best_observed, study.trials[0]):
+            spoil(trial)
+        assert (study.trials[0].params, study.trials[0].values) == (params, {"loss": 0.5})
+        assert study.ask().id == 1
+        if storage is not None:
+            with bo.Study.open(storage, strategy=Uniform()) as other:
+                assert (other.trials[0].params, other.trials[0].values) == (params, {"loss": 0.5})
+
+
 def test_several_trials_at_once_differ(storage):
     with make_study(storage=storage) as study:
         trials = study.ask(5)

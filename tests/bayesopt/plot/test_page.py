@@ -2,7 +2,7 @@
 
 import bayesopt as bo
 from bayesopt import plot
-from tests.bayesopt.plot.studies import drawn, study_of
+from tests.bayesopt.plot.studies import drawn, study_of, usual
 
 
 def test_the_overview_of_many_parameters_shows_only_the_slices_that_matter_most():
@@ -12,3 +12,7 @@ def test_the_overview_of_many_parameters_shows_only_the_slices_that_matter_most(
     assert any("the 8 of 12 parameters that matter most" in text for text in texts)
     assert texts.count("x7") == 2  # its slice and its axis
     assert sum(text.startswith("x") for text in texts) == 8 + 12
+
+
+def test_a_notebook_shows_a_picture_by_itself():
+    assert plot.best_so_far(study_of(usual, 3))._repr_png_().startswith(b"\x89PNG")

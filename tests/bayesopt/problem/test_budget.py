@@ -1,4 +1,4 @@
-import pytest
+@@import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +64,14 @@ def test_the_tighter_of_two_limits_counts():
 )
 def test_it_reads_as_one_line(state, line):
     assert str(state) == line
+
+
+def test_costs_at_the_edges_of_a_float_do_not_stop_the_account():
+    huge = spending(Budget(cost=10.0), 1.7e308, 1.7e308)
+    assert (huge.cost, huge.admits(3), huge.remaining_cost) == (math.inf, 0, 0.0)
+    assert "inf of 10 is spent" in huge.exhausted
+    tiny = spending(Budget(cost=10.0), 5e-324)
+    assert (tiny.admits(3), tiny.exhausted) == (3, None)
 
 
 def test_the_reason_names_what_is_spent_and_what_is_pending():
