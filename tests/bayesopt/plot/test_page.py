@@ -2,7 +2,7 @@
 
 import bayesopt as bo
 from bayesopt import plot
-from tests.bayesopt.plot.studies import drawn, study_of, usual
+from tests.bayesopt.plot.studies import drawn, study_of, usual_study
 
 
 def test_the_overview_of_many_parameters_shows_only_the_slices_that_matter_most():
@@ -15,4 +15,4 @@ def test_the_overview_of_many_parameters_shows_only_the_slices_that_matter_most(
 
 
 def test_a_notebook_shows_a_picture_by_itself():
-    assert plot.best_so_far(study_of(usual, 3))._repr_png_().startswith(b"\x89PNG")
+    assert plot.best_so_far(usual_study())._repr_png_().startswith(b"\x89PNG")
