@@ -241,12 +241,12 @@ class _Bar:
 
     def __init__(self, study: "Study", *, shown: bool) -> None:
         self._study = study
-        limit = study.budget.limit
+        budget = study.budget
         # A budget of cost alone is measured by its cost; otherwise trials are what one counts.
-        self._by_cost = limit.trials is None and limit.cost is not None
+        self._by_cost = budget.trials is None and budget.cost is not None
         self._tqdm = tqdm(
             desc=study.name,
-            total=limit.cost if self._by_cost else limit.trials,
+            total=budget.cost if self._by_cost else budget.trials,
             initial=self._spent(),
             unit="cost" if self._by_cost else "trial",
             disable=not shown,
@@ -267,7 +267,7 @@ class _Bar:
 
     def _spent(self) -> float:
         budget = self._study.budget
-        return round(budget.cost, 3) if self._by_cost else budget.trials
+        return round(budget.spent_cost, 3) if self._by_cost else budget.spent_trials
 
     def _describe(self) -> None:
         best, budget = self._study.best_observed, self._study.budget
@@ -276,9 +276,9 @@ class _Bar:
             name = self._study.outcomes.objective.name
             parts[f"best {name}"] = f"{best.values[name]:.6g}"
         if self._by_cost:
-            parts["trials"] = f"{budget.trials}"
-        elif budget.limit.cost is not None:
-            parts["cost"] = f"{budget.cost:.4g}/{budget.limit.cost:g}"
+            parts["trials"] = f"{budget.spent_trials}"
+        elif budget.cost is not None:
+            parts["cost"] = f"{budget.spent_cost:.4g}/{budget.cost:g}"
         elif budget.costs:
-            parts["cost"] = f"{budget.cost:.4g}"
+            parts["cost"] = f"{budget.spent_cost:.4g}"
         self._tqdm.set_postfix(parts)

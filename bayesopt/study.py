@@ -1,7 +1,9 @@
 """The ask/tell loop: the only thing here that changes state."""
 
+import contextlib
 import math
 import os
+import re
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
@@ -88,10 +90,10 @@ class Study:
             storage: A file for SQLite, a `postgresql://` URL, or a `StudyStore`; None keeps the study in memory.
             name: Its name within the storage; 'study' if omitted.
             seed: Seed of every random choice; None draws one, which is kept with the study.
-            noise: Standard deviation of the outcomes' noise in their units, 0.0 for deterministic outcomes, None
-                to learn it.
+            noise: Standard deviation of the objective's noise in its units, that of the constrained outcomes being
+                learned; 0.0 for outcomes that are all deterministic, None to learn every one.
             strategy: What proposes configurations; None takes the default, `strategies.ExpectedImprovement()`.
-            device: Where models run: 'auto' (CUDA where it is present and pays), 'cpu', 'cuda', ...
+            device: Where models run: 'auto' (CUDA where it is present and pays), 'cpu', 'cuda', 'cuda:1', ...
             pending_timeout: Seconds without a sign of life from the process that asked for a trial after which the
                 trial counts as lost: it fails, no longer shapes suggestions, gives its place in the budget back,
                 and can still be told. None waits for ever. Applies to stored studies.
@@ -113,7 +115,7 @@ class Study:
         self._limit = budget or Budget()
         self.noise = None if noise is None else non_negative("noise", noise)
         self.strategy = ExpectedImprovement() if strategy is None else _strategy(strategy)
-        self.device = device
+        self.device = _device(device)
         timeout = None if pending_timeout is None else non_negative("pending_timeout", pending_timeout)
         if timeout == 0:
             raise InvalidInputError("pending_timeout: 0 seconds would lose every trial; None waits for ever.")
@@ -481,7 +483,7 @@ class Study:
         charged = [t for t in (self._ledger.trials if trials is None else trials).values() if t.source != "external"]
         return Spending(
             self._limit,
-            trials=sum(t.state in ("complete", "failed") and not t.lost for t in charged),
+            spent_trials=sum(t.state in ("complete", "failed") and not t.lost for t in charged),
             pending=sum(t.state == "pending" for t in charged),
             costs=tuple(t.cost for t in charged if t.cost is not None),
         )
@@ -519,7 +521,9 @@ class Study:
 
             row = recommend(history).index
             kept = int(history.ids[history.best_observed if row is None else row])
-            self._store.recommend({"told": len(history.ids), "trial": kept})
+            # A full disk must not hide what is known: a judgement that cannot be kept is made again when it is needed.
+            with contextlib.suppress(StorageError):
+                self._store.recommend({"told": len(history.ids), "trial": kept})
         return kept
 
     def _kept_recommendation(self, history: History) -> int | None:
@@ -616,6 +620,13 @@ def _strategy(strategy: Any) -> Strategy:
             f"got {strategy!r}."
         )
     return strategy
+
+
+def _device(device: Any) -> str:
+    # Whether the machine has it is known to torch alone, which must not be imported for a study that asks no model.
+    if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|(cuda|mps|xpu)(:\d+)?", device):
+        raise InvalidInputError(f"device: expected 'auto', 'cpu', 'cuda' or one such as 'cuda:1', got {device!r}.")
+    return device
 
 
 def _text(reason: Any) -> str:

@@ -39,7 +39,7 @@ def study_names(storage: str) -> list[str]:
 
     if "://" not in storage and not os.path.exists(storage):
         raise StorageError(f"{storage}: there is no such file; `bayesopt tune FILE.yaml` makes one.")
-    database = Database(storage)
+    database = Database(storage, create=False)
     names = database.study_names()
     database.close()
     return names

@@ -105,9 +105,12 @@ class StudyFile:
             seed=self.seed,
             noise=self.noise,
         )
-        if not study.trials:
+        if all(trial.state == "queued" for trial in (trials := study.trials)):
+            # A run that was killed in here has queued some of them.
+            queued = [trial.params for trial in trials]
             for params in self.enqueue:
-                study.enqueue(params)
+                if params not in queued:
+                    study.enqueue(params)
         return study
 
     def command(self, trial: Trial) -> Command:

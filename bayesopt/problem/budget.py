@@ -49,7 +49,7 @@ class Spending:
 
     limit: Budget
     """The most that may be spent."""
-    trials: int
+    spent_trials: int
     """Trials asked for that ended, failed ones included."""
     pending: int
     """Trials asked for that have not ended."""
@@ -57,7 +57,17 @@ class Spending:
     """Every cost told or charged for a failure, in the user's unit."""
 
     @property
-    def cost(self) -> float:
+    def trials(self) -> int | None:
+        """How many trials may be asked for; None without a limit."""
+        return self.limit.trials
+
+    @property
+    def cost(self) -> float | None:
+        """The most that all trials together may cost; None without a limit."""
+        return self.limit.cost
+
+    @property
+    def spent_cost(self) -> float:
         """Sum of the costs told so far; infinite when it exceeds what a float can hold."""
         try:
             return math.fsum(self.costs)
@@ -72,14 +82,14 @@ class Spending:
     @property
     def remaining_trials(self) -> int | None:
         """How many more trials may be asked for; None without a limit."""
-        return None if self.limit.trials is None else max(0, self.limit.trials - self.trials - self.pending)
+        return None if self.limit.trials is None else max(0, self.limit.trials - self.spent_trials - self.pending)
 
     @property
     def remaining_cost(self) -> float | None:
         """What is left once every pending trial has cost the typical amount; None without a limit."""
         if self.limit.cost is None:
             return None
-        return max(0.0, self.limit.cost - self.cost - self.pending * self.typical_cost)
+        return max(0.0, self.limit.cost - self.spent_cost - self.pending * self.typical_cost)
 
     def admits(self, n: int) -> int:
         """How many of `n` further trials fit what is left."""
@@ -102,7 +112,7 @@ class Spending:
         if self.remaining_trials == 0:
             return f"budget: all {self.limit.trials} trials are used"
         return (
-            f"budget: {self.cost:g} of {self.limit.cost:g} is spent"
+            f"budget: {self.spent_cost:g} of {self.limit.cost:g} is spent"
             + (f", {self.pending} trials are pending" if self.pending else "")
             + f", and a further trial may cost {self.typical_cost:g}"
         )
@@ -110,12 +120,12 @@ class Spending:
     @override
     def __str__(self) -> str:
         """One line: trials and cost spent, each beside its limit."""
-        trials = f"{self.trials}" if self.limit.trials is None else f"{self.trials} of {self.limit.trials}"
+        trials = f"{self.spent_trials}" if self.limit.trials is None else f"{self.spent_trials} of {self.limit.trials}"
         parts = [f"{trials} trials"]
         if self.limit.cost is not None:
-            parts.append(f"cost {self.cost:g} of {self.limit.cost:g}")
+            parts.append(f"cost {self.spent_cost:g} of {self.limit.cost:g}")
         elif self.costs:
-            parts.append(f"cost {self.cost:g}")
+            parts.append(f"cost {self.spent_cost:g}")
         if self.pending:
             parts.append(f"{self.pending} pending")
         return ", ".join(parts)

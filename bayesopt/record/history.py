@@ -48,7 +48,7 @@ class History:
     seed: int
     """The study's seed, for designs that span several asks; a single ask draws from its own generator."""
     noise: float | None = None
-    """Standard deviation of the outcomes' noise: known, 0.0 for deterministic ones, None when it must be learned."""
+    """Standard deviation of the objective's noise; 0.0 says that every outcome is deterministic, None to learn it."""
     priors: tuple[PriorOnCube, ...] = ()
     """Beliefs about the optimum's place."""
     device: str = "auto"

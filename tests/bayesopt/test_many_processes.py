@@ -31,7 +31,7 @@ def test_four_processes_share_200_trials_without_losing_or_repeating_one(storage
     assert [trial.id for trial in study.trials] == list(range(200))
     assert all(trial.state == "complete" for trial in study.trials)
     assert len({trial.params["x"] for trial in study.trials}) == 200
-    assert study.budget.cost == 200.0
+    assert study.budget.spent_cost == 200.0
     assert {int(trial.owner.split(":")[1]) for trial in study.trials} == set(children)
     assert study.why_stopped == "budget: all 200 trials are used"
     study.close()

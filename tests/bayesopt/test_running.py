@@ -142,9 +142,9 @@ def test_what_an_evaluation_returns_wrongly_stops_the_loop_and_leaves_no_ghost(w
     with pytest.raises(InvalidOutcomeError, match="None"):
         study.run(lambda params: None, workers=workers, progress=False)
     assert {(trial.state, trial.lost) for trial in study.trials} == {("failed", True)}
-    assert study.budget.trials == 0
+    assert study.budget.spent_trials == 0
     study.run(square, progress=False)
-    assert study.budget.trials == 6
+    assert study.budget.spent_trials == 6
 
 
 def test_threads_evaluate_side_by_side_and_each_trial_once():
@@ -180,7 +180,7 @@ def test_threads_share_a_file(tmp_path):
 def test_a_cost_budget_stops_before_it_is_overdrawn():
     study = make_study(budget=bo.Budget(cost=10.0))
     study.run(lambda params: {"loss": 1.0, "cost": 3.0}, progress=False)
-    assert study.budget.cost == 9.0
+    assert study.budget.spent_cost == 9.0
     assert study.why_stopped == "budget: 9 of 10 is spent, and a further trial may cost 3"
 
 
@@ -259,11 +259,11 @@ def test_the_first_ctrl_c_finishes_what_runs_and_can_be_resumed(workers):
 
     study.run(evaluate, workers=workers, progress=False)
     # With two workers the loop may be asking when it comes: what it asked then is given up.
-    assert 3 <= study.budget.trials <= 4
+    assert 3 <= study.budget.spent_trials <= 4
     assert {trial.state for trial in study.trials if not trial.lost} == {"complete"}
     assert study.why_stopped.startswith("interrupted")
     study.run(evaluate, workers=workers, progress=False)
-    assert study.budget.trials == 6
+    assert study.budget.spent_trials == 6
     assert study.why_stopped == "budget: all 6 trials are used"
 
 
@@ -310,7 +310,7 @@ def test_a_trial_asked_while_ctrl_c_came_is_abandoned_and_not_evaluated(workers)
         ("failed", True, "interrupted before it was evaluated")
     }
     assert study.why_stopped.startswith("interrupted")
-    assert study.budget.trials == len(evaluated)
+    assert study.budget.spent_trials == len(evaluated)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

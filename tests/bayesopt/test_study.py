@@ -125,7 +125,7 @@ def test_what_was_evaluated_elsewhere_counts_for_the_best_but_not_for_the_budget
         study.tell_external({"x": 0.5}, 0.125)  # duplicated points are fine
         study.tell(study.ask(), 0.5, cost=1.0)
         assert study.best.source == "external"
-        assert (study.budget.trials, study.budget.cost) == (1, 1.0)
+        assert (study.budget.spent_trials, study.budget.spent_cost) == (1, 1.0)
         assert study.ask() is None
 
 

@@ -327,6 +327,8 @@ DECLARATIONS = {
     "an empty name": ({"name": ""}, InvalidInputError, "name: expected a non-empty printable string, got ''"),
     "a name of two lines": ({"name": "a\nb"}, InvalidInputError, "name: expected a non-empty printable string"),
     "a name that is a number": ({"name": 7}, InvalidInputError, "name: expected .* got 7"),
+    "a device that is none": ({"device": "gpu"}, InvalidInputError, "device: expected 'auto', 'cpu', .* got 'gpu'"),
+    "a device that is a number": ({"device": 0}, InvalidInputError, "device: .* got 0"),
     "a timeout of nothing": ({"pending_timeout": 0}, InvalidInputError, "pending_timeout: 0 seconds would lose every"),
     "a negative timeout": ({"pending_timeout": -1}, InvalidInputError, "pending_timeout: .* got -1"),
     "a timeout in words": ({"pending_timeout": "1h"}, InvalidInputError, "pending_timeout: .* got '1h'"),

@@ -200,7 +200,7 @@ class StudyAgainstModel(RuleBasedStateMachine):
         assert self.study.done == (self.charged() >= MAX_TRIALS)
         assert self.study.budget.pending == sum(t["state"] == "pending" for t in self.model)
         charged_costs = [t["cost"] for t in self.model if t["cost"] is not None and t["source"] != "external"]
-        assert math.isclose(self.study.budget.cost, sum(charged_costs), rel_tol=1e-12)
+        assert math.isclose(self.study.budget.spent_cost, sum(charged_costs), rel_tol=1e-12)
         history = self.study.history
         assert (len(history.ids), len(history.pending), len(history.failed)) == (
             len(complete),

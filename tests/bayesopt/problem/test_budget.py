@@ -1,4 +1,6 @@
-@@import pytest
+import math
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -7,7 +9,7 @@ from bayesopt.problem.budget import Budget, Spending
 
 
 def spending(limit, *costs, pending=0):
-    return Spending(limit, trials=len(costs), pending=pending, costs=costs)
+    return Spending(limit, spent_trials=len(costs), pending=pending, costs=costs)
 
 
 def test_no_limit_admits_whatever_is_asked():
@@ -68,7 +70,7 @@ def test_it_reads_as_one_line(state, line):
 
 def test_costs_at_the_edges_of_a_float_do_not_stop_the_account():
     huge = spending(Budget(cost=10.0), 1.7e308, 1.7e308)
-    assert (huge.cost, huge.admits(3), huge.remaining_cost) == (math.inf, 0, 0.0)
+    assert (huge.spent_cost, huge.admits(3), huge.remaining_cost) == (math.inf, 0, 0.0)
     assert "inf of 10 is spent" in huge.exhausted
     tiny = spending(Budget(cost=10.0), 5e-324)
     assert (tiny.admits(3), tiny.exhausted) == (3, None)
@@ -108,6 +110,6 @@ def test_what_is_admitted_fits_and_one_more_would_not(costs, pending, limit, n):
     assert 0 <= admitted <= n
     assert (state.exhausted is None) == (state.admits(1) == 1)
     if (typical := state.typical_cost) > 0:
-        committed = state.cost + (pending + admitted) * typical
+        committed = state.spent_cost + (pending + admitted) * typical
         assert admitted == 0 or committed <= limit + 1e-8 * (limit + committed)
         assert admitted == n or committed + typical > limit
