@@ -30,8 +30,9 @@ from bayesopt.problem.space import Space
 from bayesopt.problem.verdict import Verdict
 from bayesopt.record.history import History, build_history
 from bayesopt.record.ledger import Ledger, Trials
+from bayesopt.record.opening import open_store
 from bayesopt.record.origin import now
-from bayesopt.record.storage import StudyStore, open_store
+from bayesopt.record.storage import StudyStore
 from bayesopt.record.table import records
 from bayesopt.record.trial import Trial
 from bayesopt.strategies.base import Strategy

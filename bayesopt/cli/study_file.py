@@ -105,7 +105,8 @@ class StudyFile:
             seed=self.seed,
             noise=self.noise,
         )
-        if all(trial.state == "queued" for trial in (trials := study.trials)):
+        trials = study.trials
+        if all(trial.state == "queued" for trial in trials):
             # A run that was killed in here has queued some of them.
             queued = [trial.params for trial in trials]
             for params in self.enqueue:

@@ -4,14 +4,12 @@ Every write of a study happens in a transaction that no other write of that stud
 So an ask can read the history, decide and claim its trial without anybody else moving in between.
 """
 
-import os
 import threading
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol, TypeVar
 
 from typing_extensions import override
 
-from bayesopt.errors import InvalidInputError
 from bayesopt.record.trial import Trial
 
 T = TypeVar("T")
@@ -170,32 +168,3 @@ class _MemoryTransaction:
 
     def silent_since(self, moment: float) -> list[int]:
         return self._store.silent_since(moment)
-
-
-def open_store(storage: Any, name: Any, spec: dict[str, Any]) -> StudyStore:
-    """The store of a study: opened, or created when there is none.
-
-    Args:
-        storage: A file path, a `postgresql://` URL, a `StudyStore` that is taken as it is, or None for memory.
-        name: The study's name; 'study' if None.
-        spec: What a new study is declared as.
-
-    Returns:
-        The store.
-
-    Raises:
-        InvalidInputError: If the name is no printable string, or the storage is none of these.
-    """
-    if name is not None and (not isinstance(name, str) or not name.strip() or not name.isprintable()):
-        raise InvalidInputError(f"name: expected a non-empty printable string, got {name!r}.")
-    if storage is None:
-        return MemoryStore(name or "study", spec)
-    if not isinstance(storage, str | os.PathLike):
-        if not callable(getattr(storage, "transact", None)):
-            raise InvalidInputError(
-                f"storage: expected a file path, a postgresql:// URL or a StudyStore, got {storage!r}."
-            )
-        return storage
-    from bayesopt.record.sql import Database  # late: SQLAlchemy alone would double the import time
-
-    return Database(storage).find_or_create(name or "study", spec)

@@ -179,6 +179,19 @@ def test_the_noisy_best_is_the_models_and_the_raw_one_is_still_there():
     assert study.recommended is None  # the model's judgement is out of date
 
 
+def test_a_judgement_that_cannot_be_kept_is_still_given(tmp_path, monkeypatch):
+    with make_study(storage=tmp_path / "study.db", noise=None) as study:
+        for _ in range(5):
+            study.tell(study.ask(), 0.5)
+
+        def refuse(recommendation):
+            raise StorageError("the disk is full")
+
+        monkeypatch.setattr(study._store, "recommend", refuse)
+        assert study.best.state == "complete"
+        assert study.recommended is None
+
+
 def test_a_cost_budget_charges_failures_too():
     study = make_study(budget=bo.Budget(cost=10.0))
     study.tell(study.ask(), 1.0, cost=4.0)

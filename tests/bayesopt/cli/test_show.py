@@ -77,6 +77,14 @@ def test_several_studies_in_one_file_are_listed_and_chosen_by_name(capsys, make_
     assert "holds no study 'three'; it holds 'one', 'two'" in capsys.readouterr().err
 
 
+def test_looking_at_an_empty_file_leaves_it_empty(folder, capsys):
+    (folder / "empty.db").touch()
+    for command in ("show", "best", "export", "plot"):
+        assert main([command, "empty.db"]) == 1
+        assert "empty.db holds no study" in capsys.readouterr().err
+    assert (folder / "empty.db").read_bytes() == b""
+
+
 def test_a_yaml_file_names_its_study(write, capsys):
     write()
     assert main(["show", "tune.yaml"]) == 1

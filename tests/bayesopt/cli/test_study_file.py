@@ -50,6 +50,17 @@ def test_only_a_new_study_is_given_what_to_try_first(read):
             assert [(trial.params["x"], trial.state) for trial in study.trials] == [(0.5, "queued"), (0.25, "queued")]
 
 
+def test_a_new_study_killed_while_it_was_given_what_to_try_first_gets_the_rest(read):
+    file = read(SMALL + "enqueue: [{x: 0.5}, {x: 0.25}]\n")
+    with read(SMALL + "enqueue: [{x: 0.5}]\n").open_study():
+        pass  # as a kill after the first leaves it
+    with file.open_study() as study:
+        assert [trial.params["x"] for trial in study.trials] == [0.5, 0.25]
+        study.ask()
+    with read(SMALL + "enqueue: [{x: 0.75}]\n").open_study() as study:
+        assert len(study.trials) == 2  # it is not new any more
+
+
 def test_a_small_file_keeps_everything_beside_itself(read, tmp_path):
     file = read(SMALL)
     assert file.storage == str(tmp_path / "tune.db")
