@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
-from bayesopt.errors import InvalidBudgetError, InvalidInputError, StorageError, TrialFailed
+from bayesopt.errors import BayesoptError, InvalidBudgetError, InvalidInputError, StorageError, TrialFailed
 from bayesopt.problem.arguments import as_number, whole_number
 from bayesopt.record.origin import is_dead
 from bayesopt.record.trial import Trial
@@ -92,7 +92,7 @@ def _run_in_threads(
     study: "Study", evaluate: Callable[["TrialParams"], Any], workers: int, interrupt: "_Interrupt", bar: "_Bar"
 ) -> None:
     running: dict[Future[_Ending], Trial] = {}
-    broken: list[StorageError] = []
+    broken: list[BayesoptError] = []
     recorder = _Recorder(study)
     pool = ThreadPoolExecutor(workers, thread_name_prefix="evaluate")
     try:
@@ -102,7 +102,7 @@ def _run_in_threads(
                 try:
                     asked = _asked(study, free, interrupt)
                     running |= {pool.submit(_evaluate, evaluate, trial): trial for trial in asked}
-                except StorageError as error:
+                except BayesoptError as error:
                     broken.append(error)
             if not running:
                 break
@@ -110,12 +110,13 @@ def _run_in_threads(
                 try:
                     recorder.record(running[future], future.result())
                     bar.update()
-                except StorageError as error:
+                except BayesoptError as error:
                     # The others were paid for too: nothing new is started, and what is running may finish.
+                    _give_up(study, [running[future]], error)
                     broken.append(error)
                 del running[future]
         if broken:
-            raise StorageError("\n".join(map(str, broken))) from broken[0]
+            raise type(broken[0])("\n".join(map(str, broken))) from broken[0]
     except BaseException as error:
         _give_up(study, list(running.values()), error)
         if not (isinstance(error, KeyboardInterrupt) and interrupt.asked):

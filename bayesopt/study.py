@@ -461,7 +461,8 @@ class Study:
         """What the strategy suggests after these trials: a function of them and of the seed alone."""
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(len(trials),)))
         suggested = self.strategy.suggest(self._history(list(trials.values())), n, rng)
-        return [self._suggested(params) for params in suggested[:n]]
+        kind = type(self.strategy).__name__
+        return [self._suggested(params) for params in entries(f"the suggestions of {kind}", suggested)[:n]]
 
     def _history(self, trials: Sequence[Trial]) -> History:
         return build_history(

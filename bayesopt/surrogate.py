@@ -250,16 +250,18 @@ def _fit_objective(history: History, Z: Tensor, groups: list[int]) -> tuple[Exac
     with np.errstate(over="ignore"):
         sd = np.where(np.isnan(history.objective_sd), default, history.objective_sd) / plain.unit
 
-    def fit(values: FloatArray, scale: OutputScale) -> tuple[ExactGP, float]:
+    def fit(values: FloatArray, scale: OutputScale, starts: FloatArray | None = None) -> tuple[ExactGP, float]:
         slope = scale.slope(z)
-        model = _fit(Z[rows], values[rows], (sd * slope)[rows], groups, None, "the objective", center=True)
+        noise = (sd * slope)[rows]
+        model = _fit(Z[rows], values[rows], noise, groups, None, "the objective", center=True, starts=starts)
         # The density of the same numbers, z, whichever scale the model lives on.
         return model, model.log_posterior + float(np.log(slope[rows] / model.scale).sum())
 
     model, evidence = fit(z, plain)
     if len(rows) >= _MIN_TO_WARP:
         w, bent = warped(z, plain)
-        other, other_evidence = fit(w, bent)
+        # Bent values vary over about the same distances, so one search from where the last one ended will do.
+        other, other_evidence = fit(w, bent, model.hyperparameters[None])
         if other_evidence > evidence + _NATS_TO_WARP:
             return other, bent
     return model, plain
@@ -277,14 +279,22 @@ def _device(history: History) -> torch.device:
 
 
 def _fit(
-    Z: Tensor, y: FloatArray, sd: FloatArray, groups: list[int], noise: float | None, what: str, *, center: bool
+    Z: Tensor,
+    y: FloatArray,
+    sd: FloatArray,
+    groups: list[int],
+    noise: float | None,
+    what: str,
+    *,
+    center: bool,
+    starts: FloatArray | None = None,
 ) -> ExactGP:
     Y = torch.as_tensor(y).to(Z)[:, None]
     known = np.minimum(sd, 1e3) ** 2
     Yvar = None if np.isnan(known).all() else torch.as_tensor(known).to(Z)[:, None]
     model = ExactGP(Z, Y, Yvar, groups=groups, noise=noise, center=center)
     try:
-        return model.fit()
+        return model.fit(starts=starts)
     except GPError as error:
         warnings.warn(
             f"The model of {what} could not be fitted and keeps its prior: {error}", RuntimeWarning, stacklevel=2

@@ -147,6 +147,24 @@ def test_what_an_evaluation_returns_wrongly_stops_the_loop_and_leaves_no_ghost(w
     assert study.budget.spent_trials == 6
 
 
+def test_what_one_evaluation_returns_wrongly_costs_the_others_nothing():
+    together = threading.Barrier(3)
+
+    def evaluate(params):
+        together.wait(timeout=30)
+        if params.id == 1:
+            return {"los": 1.0}
+        time.sleep(0.1)  # ends after the wrong one
+        return square(params)
+
+    study = make_study(trials=9)
+    with pytest.raises(InvalidOutcomeError, match="'loss' missing; got 'los'"):
+        study.run(evaluate, workers=3, progress=False)
+    assert [(trial.state, trial.lost) for trial in study.trials] == [
+        ("complete", False), ("failed", True), ("complete", False),
+    ]  # fmt: skip
+
+
 def test_threads_evaluate_side_by_side_and_each_trial_once():
     together, seen = threading.Barrier(4), []
 

@@ -460,6 +460,17 @@ def test_a_strategy_that_suggests_nonsense_is_named_and_nothing_is_asked():
     assert study.trials == []
 
 
+def test_a_strategy_that_returns_no_list_is_told_so():
+    class Silent:
+        def suggest(self, history, n, rng):
+            return None
+
+    study = make_study(strategy=Silent())
+    with pytest.raises(InvalidInputError, match="the suggestions of Silent: expected a list, got None"):
+        study.ask()
+    assert study.trials == []
+
+
 def test_a_trial_of_a_study_with_the_same_name_is_still_foreign(tmp_path):
     first, second = make_study(storage=tmp_path / "1.db"), make_study(storage=tmp_path / "2.db")
     trial = first.ask()
