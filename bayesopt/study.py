@@ -125,6 +125,7 @@ class Study:
             "outcomes": self.outcomes.to_json(),
             "seed": secrets.randbits(32) if seed is None else whole_number("seed", seed, at_least=0),
             "uid": secrets.token_hex(8),
+            "noise": self.noise,
         }
         self._store = open_store(storage, name, spec)
         self._check_same(self._store.spec, seed)
@@ -142,7 +143,8 @@ class Study:
         Args:
             storage: A SQLite file or a `postgresql://` URL.
             name: Which study; may be omitted when the storage holds just one.
-            options: What the storage does not remember: `budget`, `priors`, `noise`, `strategy`, ...; as in `Study`.
+            options: What the storage does not remember: `budget`, `priors`, `strategy`, ...; as in `Study`. The noise
+                is the one that the study was created with, unless it is given.
 
         Returns:
             The study.
@@ -167,6 +169,7 @@ class Study:
         outcomes = Outcomes.from_json(store.spec["outcomes"])
         direction: dict[str, Any] = {outcomes.objective.direction: outcomes.objective.name}
         space = Space.from_json(store.spec["space"])
+        options = {"noise": store.spec.get("noise")} | options
         return cls(space, **direction, subject_to=outcomes.constraints, storage=store, name=name, **options)
 
     @property

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from bayesopt.errors import InvalidInputError
 from bayesopt.output_scale import OutputScale, standardised, warped
 from bayesopt.problem.parameters import Simplex
 from bayesopt.problem.space import Space
@@ -275,7 +276,12 @@ def _is_clean(model: ExactGP, history: History) -> bool:
 
 def _device(history: History) -> torch.device:
     # At most `MAX_EXACT` rows: a GPU's launch times cost more than it saves, so "auto" stays on the CPU here.
-    return torch.device("cpu" if history.device == "auto" else history.device)
+    device = torch.device("cpu" if history.device == "auto" else history.device)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise InvalidInputError(
+            f"device={history.device!r}: PyTorch finds no CUDA device here; reopen with 'auto' or 'cpu'."
+        )
+    return device
 
 
 def _fit(

@@ -43,7 +43,7 @@ KNOWN_NOISE_FLOOR: Final = 1e-6
 """Least variance of a value whose noise is known, zero included, in units of the variance of Y: keeps K well posed."""
 _LEAST_VARIANCE: Final = 1e-12
 """Least predictive variance in units of the variance of Y; below it the difference of ones holds no digit."""
-_RESTARTS: Final = ((1.0, 1.0), (2.0, 0.3), (0.5, 3.0))
+_RESTARTS: Final = ((1.0, 1.0), (2.0, 0.3), (0.5, 30.0))
 """Starts of the fit: factors on the prior's modes of lengthscale and noise (smooth and clean, rough and noisy)."""
 _SQRT_5: Final = math.sqrt(5.0)
 _LOG_2PI: Final = math.log(2.0 * math.pi)

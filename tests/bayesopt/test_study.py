@@ -612,3 +612,10 @@ def test_a_trial_can_be_sent_to_another_process():
     assert pickle.loads(pickle.dumps(trial)) == copy.deepcopy(trial) == trial
     assert json.loads(json.dumps(trial.params)) == trial.params
     assert os.getpid() == int(trial.owner.split(":")[1])
+
+
+def test_an_opened_study_remembers_the_noise_that_it_was_declared_with(tmp_path):
+    path = tmp_path / "study.db"
+    make_study(storage=path, noise=0.25).close()
+    assert bo.Study.open(path).noise == 0.25
+    assert bo.Study.open(path, noise=0.0).noise == 0.0

@@ -1,5 +1,6 @@
 """From a history to models: features, transforms, odd data, and the recommendation."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 import torch
 from scipy.stats import norm
 
+from bayesopt.errors import InvalidInputError
 from bayesopt.problem.parameters import Choice, Float, Int, Simplex
 from bayesopt.problem.priors import OptimumPrior
 from bayesopt.problem.space import Space
@@ -171,6 +173,14 @@ def test_the_objective_is_warped_only_when_the_evidence_is_strong(make_history):
     units = steep.scale.to_units(steep.told_mean_sd[0])
     ranks = [np.argsort(np.argsort(values)) for values in (units, -smooth(X))]
     assert np.corrcoef(ranks)[0, 1] > 0.99  # the order survives, although the worst values were pulled in
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is there")
+def test_a_device_that_is_not_there_is_named(make_history):
+    X = points(8, 2)
+    history = dataclasses.replace(make_history(SQUARE, X, smooth(X)), device="cuda")
+    with pytest.raises(InvalidInputError, match="device='cuda': PyTorch finds no CUDA device here"):
+        fit_surrogate(history)
 
 
 def test_the_same_history_gives_the_same_models_bitwise(make_history):
