@@ -268,7 +268,8 @@ class _Bar:
 
     def _spent(self) -> float:
         budget = self._study.budget
-        return round(budget.spent_cost, 3) if self._by_cost else budget.spent_trials
+        # The last trial may cost a little more than was left, and a bar that runs over warns.
+        return min(round(budget.spent_cost, 3), budget.cost or 0.0) if self._by_cost else budget.spent_trials
 
     def _describe(self) -> None:
         best, budget = self._study.best_observed, self._study.budget

@@ -343,3 +343,10 @@ def test_ctrl_c_is_given_back_after_the_run():
     before = signal.getsignal(signal.SIGINT)
     make_study().run(square, progress=False)
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_last_trial_that_costs_more_than_was_left_does_not_overrun_the_bar(capsys):
+    dear = make_study(budget=bo.Budget(cost=10.0))
+    dear.run(lambda params: {"loss": 1.0, "cost": 12.0})  # pytest turns tqdm's warning into an error
+    assert dear.budget.spent_cost == 12.0
+    assert "100%" in capsys.readouterr().err
