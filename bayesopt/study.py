@@ -499,9 +499,8 @@ class Study:
         return None if reason is None else self._why_nothing_is_left(self._ledger.without_silent())
 
     def _why_nothing_is_left(self, trials: Trials) -> str | None:
-        if any(trial.state == "queued" for trial in trials.values()):
-            return self._account(trials).exhausted
-        if (spent := self._account(trials).exhausted) is not None:
+        spent = self._account(trials).exhausted
+        if spent is not None or any(trial.state == "queued" for trial in trials.values()):
             return spent
         if self.space.size is not None:
             tried = {self._encode(t).tobytes() for t in trials.values() if not t.lost}

@@ -254,7 +254,7 @@ def _fit_objective(history: History, Z: Tensor, groups: list[int]) -> tuple[Exac
     def fit(values: FloatArray, scale: OutputScale, starts: FloatArray | None = None) -> tuple[ExactGP, float]:
         slope = scale.slope(z)
         noise = (sd * slope)[rows]
-        model = _fit(Z[rows], values[rows], noise, groups, None, "the objective", center=True, starts=starts)
+        model = _fit(Z[rows], values[rows], noise, groups, None, "the objective", starts)
         # The density of the same numbers, z, whichever scale the model lives on.
         return model, model.log_posterior + float(np.log(slope[rows] / model.scale).sum())
 
@@ -291,14 +291,12 @@ def _fit(
     groups: list[int],
     noise: float | None,
     what: str,
-    *,
-    center: bool,
     starts: FloatArray | None = None,
 ) -> ExactGP:
     Y = torch.as_tensor(y).to(Z)[:, None]
     known = np.minimum(sd, 1e3) ** 2
     Yvar = None if np.isnan(known).all() else torch.as_tensor(known).to(Z)[:, None]
-    model = ExactGP(Z, Y, Yvar, groups=groups, noise=noise, center=center)
+    model = ExactGP(Z, Y, Yvar, groups=groups, noise=noise)
     try:
         return model.fit(starts=starts)
     except GPError as error:
@@ -318,7 +316,7 @@ def _fit_constraint(history: History, column: int, Z: Tensor, groups: list[int])
     y, slope = _bilog(margins[measured])
     noise = 0.0 if history.noise == 0.0 else None
     name = history.outcomes.constraints[column].name
-    return _fit(Z[measured], y, sd[measured] * slope, groups, noise, f"constraint {name!r}", center=True)
+    return _fit(Z[measured], y, sd[measured] * slope, groups, noise, f"constraint {name!r}")
 
 
 def _bilog(margins: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -375,4 +373,4 @@ def _survival(history: History, features: FeatureMap, Z: Tensor) -> ExactGP | No
     everything = torch.cat([Z, torch.as_tensor(features(history.failed)).to(Z)])
     rows = _kept(-labels, everything)  # of too many, survivors are thinned first
     unknown = np.full(len(rows), np.nan)
-    return _fit(everything[rows], labels[rows], unknown, features.groups, None, "survival", center=True)
+    return _fit(everything[rows], labels[rows], unknown, features.groups, None, "survival")
