@@ -1,9 +1,11 @@
-# Everything runs in .venv, which the first target that needs it makes. Another interpreter: make setup PYTHON=python3.12
+# Everything runs in .venv, which the first target that needs it makes, but the benchmarks: their peers need other packages
+# and live in .venv-bench. Another interpreter: make setup PYTHON=python3.12
 PYTHON ?= python3
 PY := .venv/bin/python
+BENCH_PY := .venv-bench/bin/python
 EXTRAS := plot,postgresql,dev
 
-.PHONY: help setup tune test test-all bench tutorials lint clean
+.PHONY: help setup tune test test-all bench bench-setup tutorials lint clean
 
 help:
 	@echo "make setup      build .venv with the tested versions (every target below does it when needed)"
@@ -11,19 +13,25 @@ help:
 	@echo "make test       ruff, mypy and every test that is not slow"
 	@echo "make test-all   the same with the slow tests"
 	@echo "make lint       ruff and mypy alone"
-	@echo "make bench      side-by-side comparisons, one table each"
+	@echo "make bench-setup build .venv-bench: the library beside the optimizers that it is compared with"
+	@echo "make bench      side-by-side comparisons, one table each (many hours; goes on where it was interrupted)"
 	@echo "make tutorials  execute the notebooks at full size into build/tutorials"
 	@echo "make clean      remove caches and build output; .venv stays"
 
 setup: .venv/.stamp
 
-# torch goes in on its own and first: what follows finds the pinned build in place and pulls no other.
-.venv/.stamp: pyproject.toml constraints.txt
+# $(1): the folder. What the folder holds already is kept.
+define environment
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	    echo "priorwise needs Python 3.11 or newer, and \`$(PYTHON)\` is $$($(PYTHON) --version 2>&1 || true)."; \
 	    echo "Name another one: make setup PYTHON=/path/to/python3.12"; exit 1; }
-	@$(PY) -c '' 2>/dev/null || $(PYTHON) -m venv --clear .venv || { \
+	@$(1)/bin/python -c '' 2>/dev/null || $(PYTHON) -m venv --clear $(1) || { \
 	    echo "\`$(PYTHON) -m venv\` failed. Debian and Ubuntu ship it apart: apt-get install python3-venv"; exit 1; }
+endef
+
+# torch goes in on its own and first: what follows finds the pinned build in place and pulls no other.
+.venv/.stamp: pyproject.toml constraints.txt
+	$(call environment,.venv)
 	$(PY) -m pip install -c constraints.txt torch
 	$(PY) -m pip install -c constraints.txt -e '.[$(EXTRAS)]'
 	@touch $@
@@ -43,8 +51,19 @@ test: lint
 test-all: lint
 	$(PY) -m pytest -v --durations=20
 
-bench: setup
-	@set -e; for file in benchmarks/[!_]*.py; do echo "== $$file"; $(PY) -u "$$file"; done
+bench-setup: .venv-bench/.stamp
+
+PEERS := optuna ax-platform smac bayesian-optimization
+
+.venv-bench/.stamp: pyproject.toml benchmarks/constraints.txt
+	$(call environment,.venv-bench)
+	$(BENCH_PY) -m pip install -c benchmarks/constraints.txt torch
+	$(BENCH_PY) -m pip install -c benchmarks/constraints.txt -e . 'botorch[pymoo]' $(PEERS) scikit-learn matplotlib
+	@touch $@
+
+bench: bench-setup
+	@set -e; for table in ask_time engine language_model; do \
+	    echo "== benchmarks/$$table.py"; $(BENCH_PY) -u "benchmarks/$$table.py"; done
 
 tutorials: setup
 	@mkdir -p build/tutorials

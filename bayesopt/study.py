@@ -1,6 +1,7 @@
 """The ask/tell loop: the only thing here that changes state."""
 
 import contextlib
+import json
 import math
 import os
 import re
@@ -9,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
-from numpy.typing import NDArray
 from typing_extensions import override
 
 from bayesopt.errors import (
@@ -28,14 +28,14 @@ from bayesopt.problem.outcomes import Constraint, Objective, Outcomes
 from bayesopt.problem.priors import OptimumPrior
 from bayesopt.problem.space import Space
 from bayesopt.problem.verdict import Verdict
-from bayesopt.record.history import History, build_history
+from bayesopt.record.history import History, TrialRows, build_history
 from bayesopt.record.ledger import Ledger, Trials
 from bayesopt.record.opening import open_store
 from bayesopt.record.origin import now
 from bayesopt.record.storage import StudyStore
 from bayesopt.record.table import records
 from bayesopt.record.trial import Trial
-from bayesopt.strategies.base import Strategy
+from bayesopt.strategies.base import Strategy, Suggestion
 from bayesopt.strategies.expected_improvement import ExpectedImprovement
 from bayesopt.strategies.median_stopping import should_stop
 
@@ -131,7 +131,7 @@ class Study:
         self._check_same(self._store.spec, seed)
         self.seed: int = self._store.spec["seed"]
         self._ledger = Ledger(self._store, self, timeout=timeout)
-        self._encoded: dict[int, NDArray[np.float64]] = {}
+        self._rows = TrialRows(space, self.outcomes)
         self._ran_dry_at: int | None = None
         self._interrupted: str | None = None
         self._n_configurations: int | None = None
@@ -461,7 +461,7 @@ class Study:
     # -- inside --------------------------------------------------------------------------------------------------
 
     def _propose(self, trials: Trials, n: int) -> list[dict[str, Any]]:
-        """What the strategy suggests after these trials: a function of them and of the seed alone."""
+        """What the strategy suggests after these trials, as fields of new ones: a function of them and of the seed."""
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(len(trials),)))
         suggested = self.strategy.suggest(self._history(list(trials.values())), n, rng)
         kind = type(self.strategy).__name__
@@ -470,26 +470,20 @@ class Study:
     def _history(self, trials: Sequence[Trial]) -> History:
         return build_history(
             trials,
-            space=self.space,
-            outcomes=self.outcomes,
-            encode=self._encode,
+            rows=self._rows,
             seed=self.seed,
             noise=self.noise,
             priors=self._bound_priors,
             device=self.device,
         )
 
-    def _encode(self, trial: Trial) -> NDArray[np.float64]:
-        if trial.id not in self._encoded:
-            self._encoded[trial.id] = self.space.encode(trial.params)
-        return self._encoded[trial.id]
-
     def _account(self, trials: Trials | None = None) -> Spending:
         charged = [t for t in (self._ledger.trials if trials is None else trials).values() if t.source != "external"]
+        states = [trial.state for trial in charged if not trial.lost]
         return Spending(
             self._limit,
-            spent_trials=sum(t.state in ("complete", "failed") and not t.lost for t in charged),
-            pending=sum(t.state == "pending" for t in charged),
+            spent_trials=states.count("complete") + states.count("failed"),
+            pending=states.count("pending"),
             costs=tuple(t.cost for t in charged if t.cost is not None),
         )
 
@@ -502,11 +496,12 @@ class Study:
         spent = self._account(trials).exhausted
         if spent is not None or any(trial.state == "queued" for trial in trials.values()):
             return spent
-        if self.space.size is not None:
-            tried = {self._encode(t).tobytes() for t in trials.values() if not t.lost}
-            if len(tried) >= self._count_configurations(self.space.size):
-                return f"space: all {len(tried)} configurations are tried"
-        if self._ran_dry_at == _n_held(trials):
+        held = [trial for trial in trials.values() if not trial.lost]
+        if self.space.size is not None and len(held) >= (n := self._count_configurations(self.space.size)):
+            n_tried = len({point.tobytes() for point in self._rows.points(held)})
+            if n_tried >= n:
+                return f"space: all {n_tried} configurations are tried"
+        if self._ran_dry_at == len(held):
             return "space: no configuration is left to try"
         return None
 
@@ -523,7 +518,7 @@ class Study:
         if kept is None:
             from bayesopt.surrogate import recommend  # late: it brings torch
 
-            row = recommend(history).index
+            row = recommend(history)
             kept = int(history.ids[history.best_observed if row is None else row])
             # A full disk must not hide what is known: a judgement that cannot be kept is made again when it is needed.
             with contextlib.suppress(StorageError):
@@ -563,12 +558,14 @@ class Study:
             raise InvalidParamsError(f"expected a dict from parameter name to value, got {params!r}.")
         return self.space.validate(params)
 
-    def _suggested(self, params: Mapping[str, Any]) -> dict[str, Any]:
+    def _suggested(self, suggestion: Mapping[str, Any]) -> dict[str, Any]:
+        kind = type(self.strategy).__name__
         try:
-            return self.space.validate(params)
+            params = self.space.validate(suggestion)
         except InvalidParamsError as error:
-            kind = type(self.strategy).__name__
             raise InvalidParamsError(f"the strategy {kind} suggested what the space does not hold: {error}") from error
+        memory = suggestion.memory if isinstance(suggestion, Suggestion) else None
+        return {"params": params, "memory": _memory(kind, memory)}
 
     def _check_same(self, stored: Mapping[str, Any], seed: int | None) -> None:
         differences = Space.from_json(stored["space"]).differences(self.space)
@@ -592,7 +589,9 @@ class Study:
             reported: {step: sign * value for step, value in curve.items()}
             for reported, curve in self._store.reports().items()
         }
-        finished = {trial.id for trial in self.trials if trial.state == "complete"}
+        with self._ledger.lock:
+            self._ledger.refresh()
+            finished = {trial.id for trial in self._ledger.trials.values() if trial.state == "complete"}
         others = [curve for reported, curve in curves.items() if reported in finished and reported != trial_id]
         return should_stop(curves.get(trial_id, {}), others)
 
@@ -624,6 +623,21 @@ def _strategy(strategy: Any) -> Strategy:
             f"got {strategy!r}."
         )
     return strategy
+
+
+def _memory(kind: str, memory: Any) -> dict[str, Any] | None:
+    """A memory as it will be read again from any store: by way of JSON, so that memory and files agree."""
+    if memory is None:
+        return None
+    if not isinstance(memory, Mapping):
+        raise InvalidInputError(f"the memory of the strategy {kind}: expected a dict or None, got {memory!r}.")
+    try:
+        return dict(json.loads(json.dumps(dict(memory))))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidInputError(
+            f"the memory of the strategy {kind} is kept as JSON, which does not hold it ({error}); "
+            "use strings, numbers, booleans, None, lists and dicts, such as array.tolist()."
+        ) from error
 
 
 def _device(device: Any) -> str:

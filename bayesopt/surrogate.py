@@ -5,43 +5,42 @@ distance. n: told trials. K: constraints. The objective is turned so that larger
 Models live on standardised outcomes; only `Recommendation` speaks the user's units.
 """
 
+import dataclasses
 import functools
 import math
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.special import ndtr
 from torch import Tensor
 
 from bayesopt.errors import InvalidInputError
+from bayesopt.long_history import shortened
 from bayesopt.output_scale import OutputScale, standardised, warped
 from bayesopt.problem.parameters import Simplex
 from bayesopt.problem.space import Space
 from bayesopt.record.history import History
+from bayesopt.warm_start import Remembered, fit
 from gp.errors import GPError
-from gp.models.exact import NOISE_BOUNDS, ExactGP
+from gp.models.exact import ExactGP
 from gp.threads import single_threaded
 
 FloatArray = NDArray[np.float64]
 
-MAX_EXACT: Final = 400
-"""Most trials that the exact model is conditioned on; fitting cost grows with the cube."""
 _NATS_TO_WARP: Final = 5.0
 """Evidence that a warp of the objective must gain; with 1 nat a warp fitted to chance made Levy-5 three times worse."""
 _MIN_TO_WARP: Final = 8
 """Told trials below which the shape of the objective's distribution says nothing."""
-_BEST_KEPT: Final = 0.75
-"""Of the trials kept from a longer history, the share that is there for being best; the others cover the space."""
 _LEAST_SHARE: Final = 1e-6
 """The square root of a share has no slope at 0; shares below this take the slope at this one."""
 _LARGEST: Final = 1e300
 """What a ratio that overflows is taken for."""
-_MOST_DISTANCES: Final = 2**26
-"""Most squared distances, one a feature and pair of trials, that a fit keeps in memory: half a gigabyte."""
-_CLEAN_NOISE: Final = 2.0 * NOISE_BOUNDS[0]
+_CLEAN_NOISE: Final = 1e-4
 """Learned noise variance below which an objective passes for deterministic, in units of its variance."""
 
 
@@ -119,7 +118,9 @@ class Surrogate:
     """The fitted models of a history."""
 
     history: History
-    """What they were fitted to."""
+    """What they were fitted to: the whole history, or of a long one what `shortened` keeps."""
+    rows: NDArray[np.intp]
+    """Which told rows of the whole history these are."""
     features: FeatureMap
     """Where they live."""
     objective: ExactGP | None
@@ -130,9 +131,11 @@ class Surrogate:
     """A label, +1 for told and -1 for failed, of which a positive value means survival; None while nothing failed."""
     scale: OutputScale
     """Between the objective's units and the scale of its model."""
+    memory: dict[str, Any]
+    """What the next fit starts from, JSON values by the name of the model."""
 
     def tensor(self, array: FloatArray) -> Tensor:
-        """An array on the models' device."""
+        """An array on the study's device, for models that pay there."""
         return torch.as_tensor(array, dtype=torch.float64, device=_device(self.history))
 
     @property
@@ -141,17 +144,17 @@ class Surrogate:
         return self.objective is None or _is_clean(self.objective, self.history)
 
     @functools.cached_property
-    def told_features(self) -> Tensor:
+    def told_features(self) -> FloatArray:
         """Features of the told trials, `n x F`."""
-        return self.tensor(self.features(self.history.X))
+        return self.features(self.history.X)
 
     @functools.cached_property
     def told_mean_sd(self) -> tuple[FloatArray, FloatArray]:
         """Standardised posterior mean and standard deviation of the objective at the told trials, `n` each."""
         if self.objective is None:
             return np.zeros(0), np.zeros(0)
-        prediction = self.objective.predictor.predict(self.told_features)
-        return prediction.mean[:, 0].cpu().numpy(), prediction.variance.sqrt().cpu().numpy()
+        mean, variance = self.objective.predictor.fitted()
+        return mean[:, 0], np.sqrt(variance)
 
     @functools.cached_property
     def told_probability_feasible(self) -> FloatArray:
@@ -166,8 +169,7 @@ class Surrogate:
                 believed = np.full(len(margins), 0.5)
             else:
                 prediction = model.predictor.predict(self.told_features)
-                z = -prediction.mean[:, 0] / prediction.variance.sqrt()
-                believed = torch.special.ndtr(z).cpu().numpy()
+                believed = ndtr(-prediction.mean[:, 0] / np.sqrt(prediction.variance))
             if model is not None and _is_clean(model, self.history):
                 measured = margins[:, column]
                 believed = np.where(np.isnan(measured), believed, measured <= 0)
@@ -182,21 +184,7 @@ class Surrogate:
         return order[:n]
 
 
-@dataclass(frozen=True)
-class Recommendation:
-    """Which told trial to use, judged by the models and not by its own noisy value."""
-
-    index: int | None
-    """Row of the history with the best posterior mean among the probably feasible; None when no row is."""
-    mean: FloatArray
-    """Posterior mean of the objective at each row, `n`, in its units, larger is better."""
-    sd: FloatArray
-    """Posterior standard deviation of the noise-free objective at each row, `n`, in its units."""
-    probability_feasible: FloatArray
-    """Probability that every constraint holds at each row, `n`."""
-
-
-def recommend(history: History) -> Recommendation:
+def recommend(history: History) -> int | None:
     """The told trial that is best when the noise is taken off.
 
     A row is probably feasible when its constraints hold together with probability at least one half. Where the
@@ -206,66 +194,118 @@ def recommend(history: History) -> Recommendation:
         history: What has been told.
 
     Returns:
-        The row, and what the models say of every row.
+        Row of the history with the best posterior mean among the probably feasible; None when no row is.
     """
     with single_threaded():
         surrogate = fit_surrogate(history)
-        mean, sd = surrogate.told_mean_sd
-        probability = surrogate.told_probability_feasible
-    index = history.best_observed
-    if not surrogate.is_clean:
-        rows = np.flatnonzero(probability >= 0.5)
-        if len(rows):
-            index = int(rows[np.argmax(mean[rows])])
-    to_units = surrogate.scale.to_units
-    half_width = 0.5 * (to_units(mean + sd) - to_units(mean - sd))
-    return Recommendation(index, to_units(mean), half_width, probability)
+        if surrogate.is_clean:
+            return history.best_observed
+        feasible = np.flatnonzero(surrogate.told_probability_feasible >= 0.5)
+        if len(feasible) == 0:
+            return history.best_observed
+        best = feasible[np.argmax(surrogate.told_mean_sd[0][feasible])]
+    return int(surrogate.rows[best])
 
 
 def fit_surrogate(history: History) -> Surrogate:
-    """Fit every model of a history, from scratch: the same history gives the same models bitwise.
+    """Fit every model of a history as far as that is due: the same history gives the same models bitwise.
 
     Args:
-        history: What has been told, and what broke.
+        history: What has been told, what broke, and what the last ask remembered.
 
     Returns:
-        The models. One that cannot be fitted keeps its prior's hyperparameters and warns.
+        The models. One that cannot be fitted keeps its last hyperparameters, or its prior's, and warns.
     """
+    _device(history)  # a device that is not there is an error wherever the exact models run
     features = FeatureMap(history.space)
-    device = _device(history)
-    Z = torch.as_tensor(features(history.X), dtype=torch.float64, device=device)
+    history, rows = shortened(history, features(history.X), features(history.failed))
+    Z = features(history.X)
+    fits = _Fits(features.groups, history.memory.get("fits"))
     objective, scale = None, OutputScale(0.0, 1.0)
     if len(history.X):
-        objective, scale = _fit_objective(history, Z, features.groups)
-    constraints = tuple(
-        _fit_constraint(history, column, Z, features.groups) for column in range(history.constraints.shape[1])
-    )
-    return Surrogate(history, features, objective, constraints, _survival(history, features, Z), scale)
+        objective, scale = _fit_objective(history, Z, fits)
+    constraints = tuple(_fit_constraint(history, column, Z, fits) for column in range(history.constraints.shape[1]))
+    survival = _survival(history, features, Z, fits)
+    return Surrogate(history, rows, features, objective, constraints, survival, scale, fits.memory)
 
 
-def _fit_objective(history: History, Z: Tensor, groups: list[int]) -> tuple[ExactGP, OutputScale]:
-    """The objective's model, on a warped scale where the evidence asks for one."""
-    rows = _kept(history.objective, Z)
+class _Fits:
+    """Fits one model after another, each from what was remembered under its name."""
+
+    def __init__(self, groups: list[int], remembered: Any) -> None:
+        self._groups = groups
+        self._before = remembered if isinstance(remembered, Mapping) else {}
+        self.memory: dict[str, Any] = {}
+
+    def before(self, name: str) -> Remembered | None:
+        return Remembered.from_json(self._before.get(name))
+
+    def fit(
+        self,
+        name: str,
+        Z: FloatArray,
+        y: FloatArray,
+        sd: FloatArray,
+        noise: float | None,
+        before: Remembered | None,
+    ) -> tuple[ExactGP, Remembered | None]:
+        """The model of `y` with noise of `sd`, nan where `noise` says it."""
+        known = np.minimum(sd, 1e3) ** 2
+        X, Y, Yvar = (torch.as_tensor(array) for array in (Z, y[:, None], known[:, None]))
+        model = ExactGP(X, Y, Yvar, groups=self._groups, noise=noise)
+        try:
+            return model, fit(model, before)
+        except GPError as error:
+            if before is not None and before.fits(model):
+                model.hyperparameters = np.array(before.theta)
+            warnings.warn(
+                f"The model of {name} could not be fitted and keeps its last hyperparameters, or its prior's: {error}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return model, before
+
+    def remember(self, name: str, after: Remembered | None) -> None:
+        if after is not None:
+            self.memory[name] = after.to_json()
+
+
+def _fit_objective(history: History, Z: FloatArray, fits: _Fits) -> tuple[ExactGP, OutputScale]:
+    """The objective's model, on a warped scale where the evidence asked for one at the last search."""
+    name = "the objective"
     z, plain = standardised(history.objective)
     default = math.nan if history.noise is None else history.noise
     with np.errstate(over="ignore"):
         sd = np.where(np.isnan(history.objective_sd), default, history.objective_sd) / plain.unit
 
-    def fit(values: FloatArray, scale: OutputScale, starts: FloatArray | None = None) -> tuple[ExactGP, float]:
-        slope = scale.slope(z)
-        noise = (sd * slope)[rows]
-        model = _fit(Z[rows], values[rows], noise, groups, None, "the objective", starts)
-        # The density of the same numbers, z, whichever scale the model lives on.
-        return model, model.log_posterior + float(np.log(slope[rows] / model.scale).sum())
+    def on(
+        values: FloatArray, scale: OutputScale, before: Remembered | None
+    ) -> tuple[ExactGP, Remembered | None]:
+        return fits.fit(name, Z, values, sd * scale.slope(z), None, before)
 
-    model, evidence = fit(z, plain)
-    if len(rows) >= _MIN_TO_WARP:
-        w, bent = warped(z, plain)
-        # Bent values vary over about the same distances, so one search from where the last one ended will do.
-        other, other_evidence = fit(w, bent, model.hyperparameters[None])
-        if other_evidence > evidence + _NATS_TO_WARP:
-            return other, bent
-    return model, plain
+    def evidence(model: ExactGP, scale: OutputScale) -> float:
+        # The density of the same numbers, z, whichever scale the model lives on.
+        return model.log_posterior + float(np.log(scale.slope(z) / model.scale).sum())
+
+    before = fits.before(name)
+    scale = plain
+    if before is not None and not before.needs_search(len(z)):
+        values = z
+        if before.warped:
+            values, scale = warped(z, plain)
+        model, after = on(values, scale, before)
+    else:
+        model, after = on(z, plain, before)
+        if len(z) >= _MIN_TO_WARP:
+            w, bent = warped(z, plain)
+            # Bent values vary over about the same distances, so one search from where the last one ended will do.
+            start = Remembered(tuple(model.hyperparameters.tolist()), len(z), -1)
+            other, other_after = on(w, bent, start)
+            gain = evidence(other, bent) - evidence(model, plain)
+            if gain > _NATS_TO_WARP and other_after is not None:
+                model, scale, after = other, bent, dataclasses.replace(other_after, warped=True)
+    fits.remember(name, after)
+    return model, scale
 
 
 def _is_clean(model: ExactGP, history: History) -> bool:
@@ -275,7 +315,8 @@ def _is_clean(model: ExactGP, history: History) -> bool:
 
 
 def _device(history: History) -> torch.device:
-    # At most `MAX_EXACT` rows: a GPU's launch times cost more than it saves, so "auto" stays on the CPU here.
+    # At most `MAX_EXACT` rows: a GPU's launch times cost more than it saves, so that "auto" means the CPU here and the
+    # exact models stay there whatever is said.
     device = torch.device("cpu" if history.device == "auto" else history.device)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise InvalidInputError(
@@ -284,75 +325,63 @@ def _device(history: History) -> torch.device:
     return device
 
 
-def _fit(
-    Z: Tensor,
-    y: FloatArray,
-    sd: FloatArray,
-    groups: list[int],
-    noise: float | None,
-    what: str,
-    starts: FloatArray | None = None,
-) -> ExactGP:
-    Y = torch.as_tensor(y).to(Z)[:, None]
-    known = np.minimum(sd, 1e3) ** 2
-    Yvar = None if np.isnan(known).all() else torch.as_tensor(known).to(Z)[:, None]
-    model = ExactGP(Z, Y, Yvar, groups=groups, noise=noise)
-    try:
-        return model.fit(starts=starts)
-    except GPError as error:
-        warnings.warn(
-            f"The model of {what} could not be fitted and keeps its prior: {error}", RuntimeWarning, stacklevel=2
-        )
-        return model
-
-
-def _fit_constraint(history: History, column: int, Z: Tensor, groups: list[int]) -> ExactGP | None:
+def _fit_constraint(history: History, column: int, Z: FloatArray, fits: _Fits) -> ExactGP | None:
     margins, sd = history.constraints[:, column], history.constraints_sd[:, column]
     measured = np.flatnonzero(np.isfinite(margins))
     if len(measured) == 0:
         return None
-    # Near the boundary matters most: those rows are kept when there are too many.
-    measured = measured[_kept(-np.abs(margins[measured]), Z[measured])]
-    y, slope = _bilog(margins[measured])
+    margins, Z, n = margins[measured], Z[measured], len(measured)
     noise = 0.0 if history.noise == 0.0 else None
-    name = history.outcomes.constraints[column].name
-    return _fit(Z[measured], y, sd[measured] * slope, groups, noise, f"constraint {name!r}")
+    name = f"constraint {history.outcomes.constraints[column].name!r}"
+    typical = _typical(margins)
+    linear, bent = (margins / typical, np.full(n, 1.0 / typical)), _bilog(margins, typical)
+
+    def on(scaled: tuple[FloatArray, FloatArray], before: Remembered | None) -> tuple[ExactGP, Remembered | None]:
+        values, slope = scaled
+        return fits.fit(name, Z, values, sd[measured] * slope, noise, before)
+
+    def evidence(model: ExactGP, scaled: tuple[FloatArray, FloatArray]) -> float:
+        return model.log_posterior + float(np.log(scaled[1] / model.scale).sum())
+
+    before = fits.before(name)
+    if before is not None and not before.needs_search(n):
+        model, after = on(bent if before.warped else linear, before)
+    else:
+        model, after = on(bent, before)
+        if after is not None:
+            after = dataclasses.replace(after, warped=True)
+        if n >= _MIN_TO_WARP:
+            straight, straight_after = on(linear, Remembered(tuple(model.hyperparameters.tolist()), n, -1))
+            if evidence(straight, linear) > evidence(model, bent) and straight_after is not None:
+                model, after = straight, straight_after
+    fits.remember(name, after)
+    return model
 
 
-def _bilog(margins: FloatArray) -> tuple[FloatArray, FloatArray]:
+def _typical(margins: FloatArray) -> float:
+    """Median size of the margins that are not 0, or 1 without one."""
+    sizes = np.abs(margins)
+    return float(np.median(sizes[sizes > 0])) if (sizes > 0).any() else 1.0
+
+
+def _bilog(margins: FloatArray, typical: float) -> tuple[FloatArray, FloatArray]:
     """`sign(m) log(1 + |m| / typical)`, which keeps 0 where it is, and its slope at each margin.
 
-    Dividing by the median size first makes the result free of units; far violations are pulled in.
+    Dividing by a typical size first makes the result free of units; far violations are pulled in.
 
     Args:
         margins: Finite margins, `n`, feasible when `<= 0`.
+        typical: A size of theirs, positive.
 
     Returns:
         Transformed margins of the same signs, and the transform's slopes, `n` each.
     """
-    sizes = np.abs(margins)
-    typical = float(np.median(sizes[sizes > 0])) if (sizes > 0).any() else 1.0
     with np.errstate(over="ignore"):
-        relative = np.minimum(sizes / typical, _LARGEST)
+        relative = np.minimum(np.abs(margins) / typical, _LARGEST)
     return np.sign(margins) * np.log1p(relative), 1.0 / (typical * (1.0 + relative))
 
 
-def _kept(values: FloatArray, Z: Tensor) -> NDArray[np.intp]:
-    """Rows to condition on: all of a short history; of a long one the best, and others spread over the space."""
-    n = len(values)
-    most = min(MAX_EXACT, math.isqrt(_MOST_DISTANCES // Z.shape[1]))
-    if n <= most:
-        return np.arange(n)
-    order = np.argsort(-values, kind="stable")
-    kept = list(order[: int(_BEST_KEPT * most)])
-    nearest = torch.cdist(Z, Z[kept]).amin(1)
-    for _ in range(most - len(kept)):  # farthest-point traversal
-        kept.append(int(nearest.argmax()))
-        nearest = torch.minimum(nearest, torch.linalg.vector_norm(Z - Z[kept[-1]], dim=1))
-    return np.sort(np.array(kept, dtype=np.intp))
-
-
-def _survival(history: History, features: FeatureMap, Z: Tensor) -> ExactGP | None:
+def _survival(history: History, features: FeatureMap, Z: FloatArray, fits: _Fits) -> ExactGP | None:
     """Least-squares classification (Rasmussen and Williams, section 6.5) of trials that were told and that failed.
 
     Fitted like any other outcome, it learns along which parameters trials break and how much of it is chance. On two
@@ -363,6 +392,7 @@ def _survival(history: History, features: FeatureMap, Z: Tensor) -> ExactGP | No
         history: What was told and what failed.
         features: The features of its space.
         Z: Features of the told trials, `n x F`.
+        fits: Fits it.
 
     Returns:
         The fitted model of the labels, or None.
@@ -370,7 +400,8 @@ def _survival(history: History, features: FeatureMap, Z: Tensor) -> ExactGP | No
     if len(history.failed) == 0:
         return None
     labels = np.concatenate([np.ones(len(Z)), -np.ones(len(history.failed))])
-    everything = torch.cat([Z, torch.as_tensor(features(history.failed)).to(Z)])
-    rows = _kept(-labels, everything)  # of too many, survivors are thinned first
-    unknown = np.full(len(rows), np.nan)
-    return _fit(everything[rows], labels[rows], unknown, features.groups, None, "survival")
+    everything = np.concatenate([Z, features(history.failed)])
+    unknown = np.full(len(labels), np.nan)
+    model, after = fits.fit("survival", everything, labels, unknown, None, fits.before("survival"))
+    fits.remember("survival", after)
+    return model

@@ -59,54 +59,68 @@ def minimize(
         >>> minimize(lambda x: (((x - 2.0) ** 2).sum(1), 2 * (x - 2.0)), np.zeros((1, 1)), np.zeros(1), np.ones(1))[0]
         array([[1.]])
     """
-    lower, upper = np.broadcast_to(lower, starts.shape), np.broadcast_to(upper, starts.shape)
-    x = np.clip(starts, lower, upper)
+    lower, upper = (np.array(np.broadcast_to(bound, starts.shape), dtype=np.float64) for bound in (lower, upper))
+    best = _inside(starts, lower, upper)
+    value, gradient = objective(best)
+    best_value = np.where(np.isfinite(value), value, np.inf)
+    gradient = np.where(np.isfinite(gradient), gradient, 0.0)
+    finished = ~np.isfinite(best_value) | (_projected(best, gradient, lower, upper) <= gradient_tolerance)
+    # The problems still running, without gaps: `rows` says which they are.
+    rows = np.flatnonzero(~finished)
+    x, value, gradient, lower, upper = best[rows], best_value[rows], gradient[rows], lower[rows], upper[rows]
     b, d = x.shape
-    value, gradient = objective(x)
-    value, gradient = np.where(np.isfinite(value), value, np.inf), np.where(np.isfinite(gradient), gradient, 0.0)
-    H = np.tile(np.eye(d), (b, 1, 1))
-    fresh = np.ones(b, dtype=bool)
-    running = np.isfinite(value) & (_projected(x, gradient, lower, upper) > gradient_tolerance)
-    live = np.flatnonzero(running)
-    direction, step = np.zeros_like(x), np.ones(b)
-    direction[live] = _directions(x[live], gradient[live], H[live], lower[live], upper[live], fresh[live])
+    H, fresh, step = np.tile(np.eye(d), (b, 1, 1)), np.ones(b, dtype=bool), np.ones(b)
+    direction = _directions(x, gradient, H, lower, upper, fresh)
     for _ in range(max_evaluations - 1):
-        if live.size == 0:
+        if rows.size == 0:
             break
-        trial = np.clip(x[live] + step[live, None] * direction[live], lower[live], upper[live])
+        trial = _inside(x + step[:, None] * direction, lower, upper)
         new_value, new_gradient = objective(trial)
-        move = trial - x[live]
-        slope = (gradient[live] * move).sum(1)
+        move = trial - x
+        slope = _dot(gradient, move)
         usable = np.isfinite(new_value) & np.isfinite(new_gradient).all(1)
-        accepted = usable & (new_value <= value[live] + _SUFFICIENT_DECREASE * slope) & (slope < 0)
-
-        rejected = live[~accepted]
-        if rejected.size:
+        accepted = usable & (new_value <= value + _SUFFICIENT_DECREASE * slope) & (slope < 0)
+        everyone = bool(accepted.all())
+        if not everyone:
             # Minimum of the parabola through value, slope and new value, kept within [0.1, 0.5] of the last step.
             with np.errstate(all="ignore"):
-                parabola = -0.5 * slope / (new_value - value[live] - slope)
+                parabola = -0.5 * slope / (new_value - value - slope)
             shorten = np.where(np.isfinite(parabola) & usable, np.clip(parabola, 0.1, 0.5), 0.1)
-            step[rejected] *= shorten[~accepted]
-
-        moved = live[accepted]
-        if moved.size:
-            s, y = move[accepted], new_gradient[accepted] - gradient[moved]
-            decrease = value[moved] - new_value[accepted]
-            _update(H, moved, s, y, fresh)
-            x[moved], value[moved], gradient[moved] = trial[accepted], new_value[accepted], new_gradient[accepted]
+            step = np.where(accepted, step, step * shorten)
+        finished = step <= _SHORTEST_STEP
+        if everyone or accepted.any():
+            moved = slice(None) if everyone else np.flatnonzero(accepted)
+            s, y = move[moved], new_gradient[moved] - gradient[moved]
+            decrease = value[moved] - new_value[moved]
+            H[moved], fresh[moved] = _updated(H[moved], s, y, fresh[moved])
+            x[moved], value[moved], gradient[moved] = trial[moved], new_value[moved], new_gradient[moved]
             step[moved] = 1.0
             box = lower[moved], upper[moved]
             direction[moved] = _directions(x[moved], gradient[moved], H[moved], *box, fresh[moved])
             stalled = decrease <= decrease_tolerance * np.maximum(1.0, np.abs(value[moved]))
-            flat = _projected(x[moved], gradient[moved], *box) <= gradient_tolerance
-            running[moved[stalled | flat]] = False
-        live = np.flatnonzero(running & (step > _SHORTEST_STEP))
-    return x, value
+            finished[moved] = stalled | (_projected(x[moved], gradient[moved], *box) <= gradient_tolerance)
+        if finished.any():
+            best[rows[finished]], best_value[rows[finished]] = x[finished], value[finished]
+            on = ~finished
+            rows, x, value, gradient, lower, upper = rows[on], x[on], value[on], gradient[on], lower[on], upper[on]
+            H, fresh, step, direction = H[on], fresh[on], step[on], direction[on]
+    best[rows], best_value[rows] = x, value
+    return best, best_value
+
+
+def _inside(x: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:
+    clipped: FloatArray = np.minimum(np.maximum(x, lower), upper)
+    return clipped
+
+
+def _dot(a: FloatArray, b: FloatArray) -> FloatArray:
+    products: FloatArray = np.einsum("ij,ij->i", a, b)
+    return products
 
 
 def _projected(x: FloatArray, gradient: FloatArray, lower: FloatArray, upper: FloatArray) -> FloatArray:
     """Largest entry of the projected gradient, `b`."""
-    largest: FloatArray = np.abs(np.clip(x - gradient, lower, upper) - x).max(axis=1, initial=0.0)
+    largest: FloatArray = np.abs(_inside(x - gradient, lower, upper) - x).max(axis=1, initial=0.0)
     return largest
 
 
@@ -114,14 +128,16 @@ def _directions(
     x: FloatArray, gradient: FloatArray, H: FloatArray, lower: FloatArray, upper: FloatArray, fresh: NDArray[np.bool_]
 ) -> FloatArray:
     """Descent directions in the variables that no bound holds, `b x d`."""
-    held = ((x <= lower) & (gradient >= 0)) | ((x >= upper) & (gradient <= 0))
-    free_gradient = np.where(held, 0.0, gradient)
-    direction = -np.where(held, 0.0, (H @ free_gradient[:, :, None])[:, :, 0])
-    uphill = (direction * free_gradient).sum(1) >= 0
-    direction[uphill] = -free_gradient[uphill]
+    free = ~(((x <= lower) & (gradient >= 0)) | ((x >= upper) & (gradient <= 0)))
+    free_gradient = gradient * free
+    direction: FloatArray = (H @ free_gradient[:, :, None])[:, :, 0]
+    direction *= free
+    np.negative(direction, out=direction)
+    uphill = _dot(direction, free_gradient) >= 0
     # Without curvature the gradient's length says nothing about the distance to go.
     cautious = fresh | uphill
     if cautious.any():
+        direction[uphill] = -free_gradient[uphill]
         # A variable without range is held, so its direction is 0 whatever it is divided by.
         reach = np.where(upper > lower, np.minimum(upper - lower, 1.0), 1.0)[cautious]
         longest = np.abs(direction[cautious] / reach).max(axis=1, keepdims=True)
@@ -129,24 +145,34 @@ def _directions(
     return direction
 
 
-def _update(H: FloatArray, rows: NDArray[np.intp], s: FloatArray, y: FloatArray, fresh: NDArray[np.bool_]) -> None:
-    """BFGS update of the inverse Hessians of `rows`, in place; pairs without positive curvature are left out."""
-    sy = (s * y).sum(1)
-    yy = (y * y).sum(1)
-    good = sy > _CURVATURE * np.sqrt((s * s).sum(1) * yy)
-    rows, s, y, sy, yy = rows[good], s[good], y[good], sy[good], yy[good]
-    if rows.size == 0:
-        return
-    first = fresh[rows]
-    H[rows[first]] *= (sy / yy)[first, None, None]  # Shanno and Phua's scaling of the first matrix
-    fresh[rows] = False
-    old = H[rows]
-    Hy = (old @ y[:, :, None])[:, :, 0]
-    rho = 1.0 / sy
-    factor = rho * (1.0 + rho * (y * Hy).sum(1))
-    cross = Hy[:, :, None] * s[:, None, :]
-    H[rows] = (
-        old
-        - rho[:, None, None] * (cross + cross.transpose(0, 2, 1))
-        + factor[:, None, None] * s[:, :, None] * s[:, None]
-    )
+def _updated(
+    H: FloatArray, s: FloatArray, y: FloatArray, fresh: NDArray[np.bool_]
+) -> tuple[FloatArray, NDArray[np.bool_]]:
+    """BFGS update of inverse Hessians after steps s that changed the gradients by y.
+
+    Pairs without positive curvature are left out.
+
+    Args:
+        H: Inverse Hessians, `b x d x d`; may be changed in place.
+        s: Steps, `b x d`.
+        y: Changes, `b x d`.
+        fresh: Which matrices no pair has changed yet, `b`.
+
+    Returns:
+        The updated matrices, and which are still fresh.
+    """
+    sy, yy = _dot(s, y), _dot(y, y)
+    good = sy > _CURVATURE * np.sqrt(_dot(s, s) * yy)
+    if not good.any():
+        return H, fresh
+    first = fresh & good
+    if first.any():
+        H[first] *= (sy[first] / yy[first])[:, None, None]  # Shanno and Phua's scaling of the first matrix
+    rho = good / np.where(good, sy, 1.0)  # 0 leaves H as it is
+    Hy = (H @ y[:, :, None])[:, :, 0]
+    scaled_s = s * rho[:, None]
+    cross = Hy[:, :, None] * scaled_s[:, None, :]
+    H = H - cross
+    H -= cross.transpose(0, 2, 1)
+    H += (1.0 + rho * _dot(y, Hy))[:, None, None] * (scaled_s[:, :, None] * s[:, None, :])
+    return H, fresh & ~good

@@ -3,13 +3,18 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bayesopt.acquisition.botorch_problem import BoTorchProblem
     from bayesopt.acquisition.log_expected_improvement import LogExpectedImprovement
 
-__all__ = ["LogExpectedImprovement"]
+__all__ = ["BoTorchProblem", "LogExpectedImprovement"]
 
 
 def __getattr__(name: str) -> Any:
     """Import a public name on first use (PEP 562): the functions bring torch, `maximize` does not."""
+    if name == "BoTorchProblem":
+        from bayesopt.acquisition.botorch_problem import BoTorchProblem
+
+        return BoTorchProblem
     if name == "LogExpectedImprovement":
         from bayesopt.acquisition.log_expected_improvement import LogExpectedImprovement
 

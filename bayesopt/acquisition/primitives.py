@@ -21,9 +21,9 @@ _SQRT_HALF_PI: Final = math.sqrt(0.5 * math.pi)
 _SQRT_HALF: Final = math.sqrt(0.5)
 _LOG_2: Final = math.log(2.0)
 
-_SERIES_FROM: Final = 30.0
+SERIES_FROM: Final = 30.0
 """Where `h / phi` changes to its asymptotic series: nine terms leave 1e-16, the closed form has lost 1e-13."""
-_SERIES: Final = (1.0, -3.0, 15.0, -105.0, 945.0, -10395.0, 135135.0, -2027025.0, 34459425.0)
+SERIES: Final = (1.0, -3.0, 15.0, -105.0, 945.0, -10395.0, 135135.0, -2027025.0, 34459425.0)
 """`u² h(u) / phi(u) = sum_k (-1)^k (2k + 1)!! u^(-2k)` for u -> -infinity."""
 _NEWTON_STEPS: Final = 8
 """Five reach 1e-13 from the starting values of `inv_log_h`; three more cost nothing and cover float rounding."""
@@ -33,11 +33,11 @@ def _tail(u: Tensor) -> tuple[Tensor, Tensor]:
     """Of `u <= -1`: `u² h / phi` and `|u| Phi / phi`, both in (0, 1]."""
     size = (-u).clamp_min(1.0)
     phi_ratio = size * _SQRT_HALF_PI * torch.special.erfcx(size * _SQRT_HALF)
-    near = size < _SERIES_FROM
-    closed = size.clamp_max(_SERIES_FROM).square() * (1.0 - phi_ratio)
-    x = 1.0 / size.clamp_min(_SERIES_FROM).square()
+    near = size < SERIES_FROM
+    closed = size.clamp_max(SERIES_FROM).square() * (1.0 - phi_ratio)
+    x = 1.0 / size.clamp_min(SERIES_FROM).square()
     series = torch.zeros_like(x)
-    for coefficient in reversed(_SERIES):
+    for coefficient in reversed(SERIES):
         series = series * x + coefficient
     return torch.where(near, closed, series), phi_ratio
 

@@ -154,8 +154,8 @@ def _place(parameter: Any, share: str | None, value: Any) -> float:
 def _predicted(surrogate: "Surrogate", U: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Median of the objective in its units, and what lies two standard deviations below and above it."""
     assert surrogate.objective is not None
-    prediction = surrogate.objective.predictor.predict(surrogate.tensor(surrogate.features(U)))
-    mean, sd = prediction.mean[:, 0].cpu().numpy(), prediction.variance.sqrt().cpu().numpy()
+    prediction = surrogate.objective.predictor.predict(surrogate.features(U))
+    mean, sd = prediction.mean[:, 0], np.sqrt(prediction.variance)
     sign = surrogate.history.outcomes.objective.sign
     low, median, high = (
         np.clip(sign * surrogate.scale.to_units(mean + sign * deviations * sd), -HUGE, HUGE)
@@ -166,12 +166,12 @@ def _predicted(surrogate: "Surrogate", U: FloatArray) -> tuple[FloatArray, Float
 
 def _probably_feasible(surrogate: "Surrogate", U: FloatArray) -> NDArray[np.bool_]:
     """Where every constraint that was ever measured holds more likely than not."""
-    Z = surrogate.tensor(surrogate.features(U))
+    Z = surrogate.features(U)
     probability = np.ones(len(U))
     for model in surrogate.constraints:
         if model is not None:
             margin = model.predictor.predict(Z)
-            z = -(margin.mean[:, 0] / margin.variance.sqrt()).cpu().numpy()
+            z = -margin.mean[:, 0] / np.sqrt(margin.variance)
             probability *= [0.5 * math.erfc(-each / math.sqrt(2.0)) for each in z]
     feasible: NDArray[np.bool_] = probability >= 0.5
     return feasible

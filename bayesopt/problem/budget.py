@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from typing_extensions import override
@@ -66,7 +67,7 @@ class Spending:
         """The most that all trials together may cost; None without a limit."""
         return self.limit.cost
 
-    @property
+    @cached_property
     def spent_cost(self) -> float:
         """Sum of the costs told so far; infinite when it exceeds what a float can hold."""
         try:
@@ -74,7 +75,7 @@ class Spending:
         except OverflowError:
             return math.inf
 
-    @property
+    @cached_property
     def typical_cost(self) -> float:
         """What one more trial is taken to cost: a high quantile of the costs seen, 0 while there are none."""
         return float(np.quantile(self.costs, _COST_QUANTILE, method="higher")) if self.costs else 0.0

@@ -3,8 +3,9 @@
 Alphabet. n: told trials, d: columns of the unit cube, K: constraints, p: pending, f: failed.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from bayesopt.problem.outcomes import Outcomes
 from bayesopt.problem.priors import PriorOnCube
 from bayesopt.problem.space import Space
-from bayesopt.record.trial import Trial
+from bayesopt.record.trial import Trial, copied
 
 FloatArray = NDArray[np.float64]
 
@@ -53,6 +54,8 @@ class History:
     """Beliefs about the optimum's place."""
     device: str = "auto"
     """Where models run: 'auto', 'cpu', 'cuda' or another torch device."""
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    """What the strategy remembered last: the memory of the newest trial that has one, in whatever state; else empty."""
 
     @property
     def tried(self) -> FloatArray:
@@ -71,12 +74,68 @@ class History:
         return int(rows[np.argmax(self.objective[rows])]) if len(rows) else None
 
 
+class TrialRows:
+    """What arrays say of each trial, computed once: no configuration ever changes, and no completed trial does."""
+
+    def __init__(self, space: Space, outcomes: Outcomes) -> None:
+        """Rows of no trial yet.
+
+        Args:
+            space: What can be tried.
+            outcomes: What is optimised and what must hold.
+        """
+        self.space, self.outcomes = space, outcomes
+        self._points = _RowCache(space.dim, lambda trial: space.encode(trial.params))
+        self._told = _RowCache(3 + 2 * len(outcomes.constraints), self._told_of)
+
+    def points(self, trials: Sequence[Trial]) -> FloatArray:
+        """Places in the unit cube, `len(trials) x d`."""
+        return self._points(trials)
+
+    def told(self, trials: Sequence[Trial]) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray, FloatArray]:
+        """Of completed trials: objective, its sd, margins, their sd, costs; the shapes are those of `History`."""
+        k = len(self.outcomes.constraints)
+        objective, objective_sd, cost, *both = self._told(trials).T.copy()
+        margins = np.reshape(both, (2, k, len(trials)))
+        return objective, objective_sd, margins[0].T.copy(), margins[1].T.copy(), cost
+
+    def _told_of(self, trial: Trial) -> list[float]:
+        objective = self.outcomes.objective
+        value = trial.values[objective.name]
+        assert value is not None
+        return [
+            objective.sign * value,
+            trial.sd.get(objective.name, np.nan),
+            np.nan if trial.cost is None else trial.cost,
+            *self.outcomes.margins(trial.values),
+            *(trial.sd.get(constraint.name, np.nan) for constraint in self.outcomes.constraints),
+        ]
+
+
+class _RowCache:
+    """A function from a trial to a row of numbers, which is called once a trial."""
+
+    def __init__(self, width: int, row_of: Callable[[Trial], Any]) -> None:
+        self._row_of = row_of
+        self._rows = np.empty((0, width))
+        self._is_known = np.zeros(0, dtype=np.bool_)
+
+    def __call__(self, trials: Sequence[Trial]) -> FloatArray:
+        ids = np.array([trial.id for trial in trials], dtype=np.int64)
+        if (missing := ids.max(initial=-1) + 1 - len(self._rows)) > 0:
+            more = max(missing, len(self._rows))  # at least doubled, so that growing costs little a trial
+            self._rows = np.pad(self._rows, ((0, more), (0, 0)))
+            self._is_known = np.pad(self._is_known, (0, more))
+        for index in np.flatnonzero(~self._is_known[ids]).tolist():
+            self._rows[ids[index]] = self._row_of(trials[index])
+            self._is_known[ids[index]] = True
+        return self._rows[ids]
+
+
 def build_history(
     trials: Sequence[Trial],
     *,
-    space: Space,
-    outcomes: Outcomes,
-    encode: Callable[[Trial], FloatArray],
+    rows: TrialRows,
     seed: int,
     noise: float | None,
     priors: tuple[PriorOnCube, ...],
@@ -86,9 +145,7 @@ def build_history(
 
     Args:
         trials: Every trial of the study in the order of their ids, in any state.
-        space: What can be tried.
-        outcomes: What is optimised and what must hold.
-        encode: A trial's place in the unit cube, shape `d`; a study keeps these so that each is computed once.
+        rows: The study's, kept from one call to the next.
         seed: The study's seed.
         noise: As in `History`.
         priors: As in `History`.
@@ -97,36 +154,29 @@ def build_history(
     Returns:
         The arrays; queued trials are in none of them.
     """
-    told = [trial for trial in trials if trial.state == "complete"]
-    names = [constraint.name for constraint in outcomes.constraints]
-    margins = [outcomes.margins(trial.values) for trial in told]
+    complete = [trial for trial in trials if trial.state == "complete"]
+    objective, objective_sd, constraints, constraints_sd, costs = rows.told(complete)
     return History(
-        space=space,
-        outcomes=outcomes,
-        ids=np.array([trial.id for trial in told], dtype=np.int64),
-        X=_rows(map(encode, told), space.dim),
-        objective=_signed_objective(told, outcomes),
-        objective_sd=np.array([trial.sd.get(outcomes.objective.name, np.nan) for trial in told], dtype=np.float64),
-        constraints=np.array(margins, dtype=np.float64).reshape(len(told), len(names)),
-        constraints_sd=np.array(
-            [[trial.sd.get(name, np.nan) for name in names] for trial in told], dtype=np.float64
-        ).reshape(len(told), len(names)),
-        costs=np.array([np.nan if trial.cost is None else trial.cost for trial in told], dtype=np.float64),
-        pending=_rows((encode(trial) for trial in trials if trial.state == "pending"), space.dim),
-        failed=_rows((encode(trial) for trial in trials if trial.state == "failed" and not trial.lost), space.dim),
-        n_asked=sum(trial.source != "external" and trial.state != "queued" for trial in trials),
+        space=rows.space,
+        outcomes=rows.outcomes,
+        ids=np.array([trial.id for trial in complete], dtype=np.int64),
+        X=rows.points(complete),
+        objective=objective,
+        objective_sd=objective_sd,
+        constraints=constraints,
+        constraints_sd=constraints_sd,
+        costs=costs,
+        pending=rows.points([trial for trial in trials if trial.state == "pending"]),
+        failed=rows.points([trial for trial in trials if trial.state == "failed" and not trial.lost]),
+        n_asked=len([trial for trial in trials if trial.source != "external" and trial.state != "queued"]),
         seed=seed,
         noise=noise,
         priors=priors,
         device=device,
+        memory=_last_memory(trials),
     )
 
 
-def _rows(points: Iterable[FloatArray], dim: int) -> FloatArray:
-    return np.array(list(points), dtype=np.float64).reshape(-1, dim)
-
-
-def _signed_objective(told: Sequence[Trial], outcomes: Outcomes) -> FloatArray:
-    name = outcomes.objective.name
-    signed: FloatArray = outcomes.objective.sign * np.array([trial.values[name] for trial in told], dtype=np.float64)
-    return signed
+def _last_memory(trials: Sequence[Trial]) -> dict[str, Any]:
+    memories = (trial.memory for trial in reversed(trials) if trial.memory is not None)
+    return copied(next(memories, {}))

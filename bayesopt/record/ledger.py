@@ -12,7 +12,7 @@ from bayesopt.errors import StorageError, TrialStateError
 from bayesopt.record.heartbeat import Heartbeat
 from bayesopt.record.origin import now, this_process
 from bayesopt.record.storage import MemoryStore, StudyStore, Transaction
-from bayesopt.record.trial import Home, Trial
+from bayesopt.record.trial import Home, Trial, copied
 
 Trials = Mapping[int, Trial]
 
@@ -52,8 +52,8 @@ class Ledger:
     def snapshot(self, trial_id: int) -> Trial:
         """A trial as it was at the last look, whose dicts its receiver may change without changing what is recorded."""
         trial = self._trials[trial_id]
-        params = {name: dict(value) if isinstance(value, dict) else value for name, value in trial.params.items()}
-        return replace(trial, params=params, values=dict(trial.values), sd=dict(trial.sd))
+        parts = {name: copied(getattr(trial, name)) for name in ("params", "values", "sd", "memory")}
+        return replace(trial, **parts)
 
     def refresh(self, source: Transaction | None = None) -> None:
         """Take over what was written since the last look, by this process or another."""
@@ -76,7 +76,8 @@ class Ledger:
 
         Args:
             admit: How many may be handed out, given the trials.
-            propose: Up to that many configurations, given the trials, those just handed out among them.
+            propose: Up to that many further trials, given the trials, those just handed out among them: the fields
+                of each that a proposal decides, `params` and `memory`.
 
         Returns:
             The trials, now pending.
@@ -163,7 +164,7 @@ class Ledger:
     ) -> list[int]:
         self.refresh(transaction)
         owner = this_process()
-        if kept := [t.id for t in self._trials.values() if t.owner == owner and t.asked_at == asked_at]:
+        if kept := [t.id for t in self._trials.values() if t.asked_at == asked_at and t.owner == owner]:
             return kept
         trials = dict(self._trials)
         if self._timeout is not None:
@@ -177,8 +178,8 @@ class Ledger:
             trials[trial_id] = replace(trials[trial_id], **claim)
             transaction.update(trials[trial_id])
         if n > len(claimed):
-            for trial_id, params in enumerate(propose(trials, n - len(claimed)), start=len(trials)):
-                transaction.insert(Trial(trial_id, params, created_at=asked_at, **claim))
+            for trial_id, proposed in enumerate(propose(trials, n - len(claimed)), start=len(trials)):
+                transaction.insert(Trial(trial_id, **proposed, created_at=asked_at, **claim))
                 claimed.append(trial_id)
         return claimed
 

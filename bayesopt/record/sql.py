@@ -7,9 +7,10 @@ import re
 import sqlite3
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from sys import intern
 from typing import Any, Final, TypeVar
 
 import sqlalchemy as sa
@@ -22,11 +23,16 @@ from bayesopt.record.trial import Trial
 
 T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 """Version of the tables below; a change of them adds a step to `_MIGRATIONS`."""
 
-_MIGRATIONS: Final[dict[int, Callable[[Connection], None]]] = {}
-"""From version v to v + 1, run in one transaction when an older database is opened."""
+_MIGRATIONS: Final[dict[int, Sequence[str]]] = {
+    1: (
+        "ALTER TABLE priorwise_trials ADD COLUMN memory TEXT",
+        "CREATE INDEX priorwise_trials_by_state ON priorwise_trials (study_id, state, id)",
+    ),
+}
+"""From version v to v + 1, run in one transaction when an older database is opened; the tables below are the newest."""
 
 _PATIENCE_SECONDS: Final = 30.0
 """How long a lost connection or a locked file is tried again before it is an error."""
@@ -81,7 +87,9 @@ _TRIALS = sa.Table(
     sa.Column("told_at", sa.Double),
     sa.Column("owner", sa.Text),
     sa.Column("beat_at", sa.Double),
+    sa.Column("memory", sa.Text),
     sa.Index("priorwise_trials_by_revision", "study_id", "revision"),
+    sa.Index("priorwise_trials_by_state", "study_id", "state", "id"),
 )
 _REPORTS = sa.Table(
     "priorwise_reports",
@@ -92,6 +100,20 @@ _REPORTS = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
 )
 
+
+# Built once, since building them anew would take longer than running them.
+_IS_OF_STUDY = _TRIALS.c.study_id == sa.bindparam("of_study")
+_READ_REVISION = sa.select(_STUDIES.c.revision).where(_STUDIES.c.id == sa.bindparam("of_study")).with_for_update()
+_SET_REVISION = _STUDIES.update().where(_STUDIES.c.id == sa.bindparam("of_study"))
+_INSERT_TRIAL = _TRIALS.insert()
+_UPDATE_TRIAL = _TRIALS.update().where(_IS_OF_STUDY, _TRIALS.c.id == sa.bindparam("of_trial"))
+_CHANGED = sa.select(_TRIALS).where(_IS_OF_STUDY, _TRIALS.c.revision > sa.bindparam("since")).order_by(_TRIALS.c.id)
+_SILENT = (
+    sa
+    .select(_TRIALS.c.id)
+    .where(_IS_OF_STUDY, _TRIALS.c.state == "pending", _TRIALS.c.beat_at < sa.bindparam("moment"))
+    .order_by(_TRIALS.c.id)
+)
 
 _INHERITED: Final[list[Engine]] = []
 """Engines that came with a fork and belong to the parent process; they are kept so that nothing closes them."""
@@ -290,8 +312,8 @@ class Database:
         self.run(create, write=True)
 
     def _lock_creation(self, connection: Connection) -> None:
-        # Two processes that create the same tables, or the same study, at once would collide on PostgreSQL. On SQLite
-        # a transaction that writes has the file to itself.
+        # Two processes that create or migrate the same tables, or create the same study, at once would collide on
+        # PostgreSQL. On SQLite a transaction that writes has the file to itself.
         if not self._is_sqlite:
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(20230418)))
 
@@ -302,8 +324,11 @@ class Database:
         return int(value)
 
     def _migrate(self, connection: Connection) -> None:
+        self._lock_creation(connection)
+        # Only now is the version final: whoever held the lock before may have migrated already.
         for version in range(self._version(connection), SCHEMA_VERSION):
-            _MIGRATIONS[version](connection)
+            for statement in _MIGRATIONS[version]:
+                connection.exec_driver_sql(statement)
             connection.execute(_META.update().where(_META.c.key == "schema_version").values(value=str(version + 1)))
 
     def _is_passing(self, error: sa.exc.DBAPIError) -> bool:
@@ -353,15 +378,11 @@ class SqlStore:
         def locked(connection: Connection) -> T:
             # The study's row is the lock: whoever holds it is this study's only writer. SQLite ignores the clause,
             # its transaction already has the file to itself.
-            revision = connection.scalar(
-                sa.select(_STUDIES.c.revision).where(_STUDIES.c.id == self._id).with_for_update()
-            )
+            revision = connection.scalar(_READ_REVISION, {"of_study": self._id})
             transaction = _SqlTransaction(connection, self._id, int(revision or 0) + 1)
             result = work(transaction)
             if transaction.has_written:
-                connection.execute(
-                    _STUDIES.update().where(_STUDIES.c.id == self._id).values(revision=transaction.revision)
-                )
+                connection.execute(_SET_REVISION, {"of_study": self._id, "revision": transaction.revision})
             return result
 
         return self._database.run(locked, write=True)
@@ -427,16 +448,15 @@ class _SqlTransaction:
         return _changes(self._connection, self._id, since)
 
     def insert(self, trial: Trial) -> None:
-        row = _to_row(trial) | {"study_id": self._id, "id": trial.id, "beat_at": time.time()}
-        self._connection.execute(_TRIALS.insert().values(revision=self.revision, **row))
+        place = {"study_id": self._id, "id": trial.id, "revision": self.revision}
+        self._connection.execute(_INSERT_TRIAL, _to_row(trial) | place | {"beat_at": time.time()})
         self.has_written = True
 
     def update(self, trial: Trial) -> None:
-        row = _to_row(trial)
+        row = _to_row(trial) | {"of_study": self._id, "of_trial": trial.id, "revision": self.revision}
         if trial.state == "pending":
             row["beat_at"] = time.time()  # not `asked_at`: the ask may have waited for others, or taken long
-        here = (_TRIALS.c.study_id == self._id, _TRIALS.c.id == trial.id)
-        self._connection.execute(_TRIALS.update().where(*here).values(revision=self.revision, **row))
+        self._connection.execute(_UPDATE_TRIAL, row)
         self.has_written = True
 
     def silent_since(self, moment: float) -> list[int]:
@@ -471,19 +491,12 @@ def _url(location: str | os.PathLike[str]) -> URL:
 
 
 def _changes(connection: Connection, study_id: int, since: int) -> tuple[int, list[Trial]]:
-    query = sa.select(_TRIALS).where(_TRIALS.c.study_id == study_id, _TRIALS.c.revision > since).order_by(_TRIALS.c.id)
-    rows = connection.execute(query).mappings().all()
+    rows = connection.execute(_CHANGED, {"of_study": study_id, "since": since}).mappings().all()
     return max((int(row["revision"]) for row in rows), default=since), [_from_row(row) for row in rows]
 
 
 def _silent_since(connection: Connection, study_id: int, moment: float) -> list[int]:
-    query = (
-        sa
-        .select(_TRIALS.c.id)
-        .where(_TRIALS.c.study_id == study_id, _TRIALS.c.state == "pending", _TRIALS.c.beat_at < moment)
-        .order_by(_TRIALS.c.id)
-    )
-    return list(connection.scalars(query))
+    return list(connection.scalars(_SILENT, {"of_study": study_id, "moment": moment}))
 
 
 def _to_row(trial: Trial) -> dict[str, Any]:
@@ -500,6 +513,8 @@ def _to_row(trial: Trial) -> dict[str, Any]:
         "asked_at": trial.asked_at,
         "told_at": trial.told_at,
         "owner": trial.owner,
+        # Only here nan and infinities may stand: as Python writes and reads them, which strict JSON does not.
+        "memory": None if trial.memory is None else json.dumps(trial.memory),
     }
 
 
@@ -507,6 +522,9 @@ def _from_row(row: Mapping[Any, Any]) -> Trial:
     try:
         params, outcomes, sd = (dict(json.loads(row[column])) for column in ("params", "outcomes", "sd"))
         values = {name: None if value is None else float(value) for name, value in outcomes.items()}
+        memory = None if row["memory"] is None else dict(json.loads(row["memory"]))
+        # One string for all trials: a study of thousands compares them at every ask.
+        labels: dict[str, Any] = {column: intern(row[column]) for column in ("state", "source")}
     except (ValueError, TypeError) as error:
         raise StorageError(
             f"trial {row['id']} is damaged in the database; restore it from a backup ({error})."
@@ -514,17 +532,17 @@ def _from_row(row: Mapping[Any, Any]) -> Trial:
     return Trial(
         id=row["id"],
         params=params,
-        state=row["state"],
         values=values,
         sd=sd,
         cost=row["cost"],
         reason=row["reason"],
-        source=row["source"],
         lost=row["lost"],
         created_at=row["created_at"],
         asked_at=row["asked_at"],
         told_at=row["told_at"],
         owner=row["owner"],
+        memory=memory,
+        **labels,
     )
 
 

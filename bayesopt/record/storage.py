@@ -6,6 +6,7 @@ So an ask can read the history, decide and claim its trial without anybody else 
 
 import threading
 from collections.abc import Callable, Iterable
+from itertools import takewhile
 from typing import Any, Protocol, TypeVar
 
 from typing_extensions import override
@@ -108,9 +109,8 @@ class MemoryStore:
     def changes(self, since: int) -> tuple[int, list[Trial]]:
         """See `StudyStore.changes`."""
         with self._lock:
-            if since == self._revision:
-                return since, []
-            changed = [trial for revision, trial in self._trials.values() if revision > since]
+            newest_first = reversed(self._trials.values())
+            changed = [trial for _, trial in takewhile(lambda written: written[0] > since, newest_first)]
             return self._revision, sorted(changed, key=lambda trial: trial.id)
 
     def transact(self, work: Callable[[Transaction], T]) -> T:
@@ -120,7 +120,9 @@ class MemoryStore:
             result = work(transaction)
             if transaction.written:
                 self._revision += 1
-                self._trials.update({trial.id: (self._revision, trial) for trial in transaction.written})
+                for trial in transaction.written:
+                    self._trials.pop(trial.id, None)  # so that the last written stands last
+                    self._trials[trial.id] = (self._revision, trial)
             return result
 
     def silent_since(self, moment: float) -> list[int]:

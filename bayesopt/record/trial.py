@@ -60,6 +60,8 @@ class Trial:
     """When its outcome or failure was recorded, in seconds since 1970."""
     owner: str | None = None
     """Which process asked for it: `host:pid:token`; the token tells it from a later process with the same number."""
+    memory: dict[str, Any] | None = field(default=None, repr=False)
+    """What its strategy remembered when it proposed it; JSON."""
     _study: Home | None = field(default=None, repr=False)
 
     def report(self, step: float, value: Any) -> None:
@@ -101,6 +103,18 @@ class Trial:
     def __hash__(self) -> int:
         """Hash of the id."""
         return hash(self.id)
+
+
+def copied(value: Any) -> Any:
+    """A value of JSON whose dicts and lists may be changed without changing the original's."""
+    if isinstance(value, dict):
+        return {name: copied(part) if isinstance(part, _CONTAINERS) else part for name, part in value.items()}
+    if isinstance(value, list):
+        return [copied(part) if isinstance(part, _CONTAINERS) else part for part in value]
+    return value
+
+
+_CONTAINERS = (dict, list)
 
 
 _COMPARED = tuple(name for name in Trial.__dataclass_fields__ if not name.startswith("_"))

@@ -1,8 +1,9 @@
 """What to try next: one file a strategy. None imports torch before it needs a model."""
 
-from bayesopt.strategies.base import Strategy
+from bayesopt.strategies.base import Strategy, Suggestion
 from bayesopt.strategies.expected_improvement import ExpectedImprovement
+from bayesopt.strategies.from_botorch import FromBoTorch
 from bayesopt.strategies.random_search import RandomSearch
 from bayesopt.strategies.space_filling import SobolSearch
 
-__all__ = ["ExpectedImprovement", "RandomSearch", "SobolSearch", "Strategy"]
+__all__ = ["ExpectedImprovement", "FromBoTorch", "RandomSearch", "SobolSearch", "Strategy", "Suggestion"]

@@ -1,5 +1,6 @@
 """What a strategy is."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -7,18 +8,45 @@ import numpy as np
 from bayesopt.record.history import History
 
 
-class Strategy(Protocol):
-    """Proposes configurations; keeps no state, so that a resumed study asks what an uninterrupted one would."""
+class Suggestion(dict[str, Any]):
+    """A configuration to try, and what its strategy wants to read again at its next call.
 
-    def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+    Example:
+        >>> suggestion = Suggestion({"lr": 0.1}, memory={"n_fits": 3})
+        >>> suggestion, suggestion.memory
+        ({'lr': 0.1}, {'n_fits': 3})
+    """
+
+    def __init__(self, params: Mapping[str, Any], memory: dict[str, Any] | None = None) -> None:
+        """A configuration with a memory.
+
+        Args:
+            params: A value for every active parameter.
+            memory: JSON: strings, numbers, booleans, None, and lists and dicts of them. Floats come back bit for bit,
+                nan and infinities too; keys come back as strings and tuples as lists. None remembers nothing, and the
+                memory of an earlier trial then stays the one to be read.
+        """
+        super().__init__(params)
+        self.memory = memory
+
+
+class Strategy(Protocol):
+    """Proposes configurations; keeps no state, so that a resumed study asks what an uninterrupted one would.
+
+    What one call learned and the next one could use, such as where a fit ended, goes into a `Suggestion`'s memory. It
+    is kept with the trial and comes back as `history.memory`, in this process or another.
+    """
+
+    def suggest(self, history: History, n: int, rng: np.random.Generator) -> Sequence[dict[str, Any]]:
         """Configurations to try next.
 
         Args:
-            history: What was told, what is pending and what broke.
+            history: What was told, what is pending, what broke, and what was remembered.
             n: How many to propose; they are evaluated side by side, so they should suit one another.
             rng: The only source of randomness besides `history.seed`.
 
         Returns:
             Up to n different allowed configurations, none of which was tried; fewer when a finite space has no more.
+            Each is a plain dict or a `Suggestion`, which carries a memory; the last memory is the one read next.
         """
         ...

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from bayesopt.acquisition.maximize import is_untried, maximize
 from bayesopt.problem.arguments import whole_number
 from bayesopt.record.history import History
+from bayesopt.strategies.base import Suggestion
 from bayesopt.strategies.space_filling import sobol_point
 
 FloatArray = NDArray[np.float64]
@@ -42,7 +43,7 @@ class ExpectedImprovement:
         """
         self.n_initial = None if n_initial is None else whole_number("n_initial", n_initial, at_least=0)
 
-    def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[dict[str, Any]]:
+    def suggest(self, history: History, n: int, rng: np.random.Generator) -> list[Suggestion]:
         """Configurations to try next, as in `Strategy.suggest`.
 
         Args:
@@ -59,14 +60,15 @@ class ExpectedImprovement:
         # Trials of every fate count, so that failures cannot hold the start up; those told from elsewhere shorten it.
         started = max(history.n_asked, len(history.tried))
         n_start = n if len(history.X) < MIN_TOLD else min(n, max(0, n_initial - started))
+        memory: dict[str, Any] = {}
         if self._fill(history, n_start, chosen, rng) and len(chosen) < n:
             try:
-                self._improve(history, n, chosen, rng)
+                memory = self._improve(history, n, chosen, rng)
             except ArithmeticError as error:
                 message = f"The model broke down; a space-filling point is taken: {error}"
                 warnings.warn(message, RuntimeWarning, stacklevel=3)
                 self._fill(history, n, chosen, rng)
-        return [history.space.decode(u) for u in chosen]
+        return [Suggestion(history.space.decode(u), memory or None) for u in chosen]
 
     def _fill(self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator) -> bool:
         """Add points of the start until there are n; False when the space has no more."""
@@ -81,27 +83,45 @@ class ExpectedImprovement:
             chosen.append(u)
         return True
 
-    def _improve(self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator) -> None:
-        """Add points that maximise the acquisition function until there are n, or the space has no more."""
+    def _improve(
+        self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
+    ) -> dict[str, Any]:
+        """Add points that maximise the acquisition function until there are n, or the space has no more.
+
+        Args:
+            history: What was told, what is pending and what broke.
+            n: How many points there shall be.
+            chosen: Where they are added.
+            rng: Draws the candidates and the fantasies.
+
+        Returns:
+            What the next call starts from.
+        """
         # late: these bring torch, which a study that only stores and shows trials never needs
         from bayesopt.acquisition.log_expected_improvement import LogExpectedImprovement
+        from bayesopt.acquisition.log_noisy_expected_improvement import LogNoisyExpectedImprovement
         from bayesopt.surrogate import fit_surrogate
         from gp.threads import single_threaded
 
         with single_threaded():
             surrogate = fit_surrogate(history)
-            incumbents = history.X[surrogate.promising_rows(N_INCUMBENTS)]
+            incumbents = surrogate.history.X[surrogate.promising_rows(N_INCUMBENTS)]
             most_pending = len(history.pending) + n
             n_outcomes = 1 + len(history.outcomes.constraints)
             normals = rng.standard_normal((n_outcomes, most_pending, N_FANTASIES))
             while len(chosen) < n:
                 pending = np.vstack([history.pending, *chosen])
-                acquisition = LogExpectedImprovement(surrogate, pending, normals[:, : len(pending)])
+                knowns = surrogate, pending, normals[:, : len(pending)]
                 tried = np.vstack([history.tried, *chosen])
-                u = maximize(acquisition.value_and_gradient, history.space, incumbents, tried, rng)
+                if surrogate.is_clean:
+                    u = maximize(LogExpectedImprovement(*knowns), history.space, incumbents, tried, rng)
+                else:
+                    exact = LogNoisyExpectedImprovement(*knowns)
+                    u = maximize(exact, history.space, incumbents, tried, rng, guide=exact.over_the_best_alone())
                 if u is None:
                     break
                 chosen.append(u)
+        return {"fits": surrogate.memory}
 
 
 def _first_guess(history: History) -> FloatArray | None:

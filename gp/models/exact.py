@@ -1,16 +1,15 @@
-"""The exact Gaussian process for small data: Matérn-5/2 with closed-form gradients, fitted in milliseconds.
+"""The exact Gaussian process for small data as a BoTorch model: Matérn-5/2, fitted in milliseconds.
 
 Alphabet. X: `n x d` features. Y: `n x 1`. y: Y less its offset, over its scale. g: groups of features that share a
-lengthscale. l: lengthscales, `g`. r²: squared distance in units of the lengthscales. m: test points. c: columns of
-targets that share one kernel matrix (fantasies). b: hyperparameter vectors evaluated at once.
+lengthscale. m: test points. b: hyperparameter vectors evaluated at once.
 
-The kernel has unit variance on y, `k(r) = (1 + s + s²/3) exp(-s)` with `s = sqrt(5) r`, and is written as a function
-of r² throughout: `dk/d(r²) = -(5/6)(1 + s) exp(-s)` is finite where points coincide, while `dr/dX` is not.
+The algebra of fitting and of the loop's predictions is `gp.regression`, on arrays; `posterior` is differentiable by
+autograd and stays on the device of its input.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
@@ -23,35 +22,16 @@ from gpytorch.distributions.multivariate_normal import MultivariateNormal
 from torch import Tensor
 from typing_extensions import override
 
-from gp.errors import InvalidDataError, NotPositiveDefiniteError
-from gp.linalg.cholesky import safe_cholesky
-from gp.quasi_newton import FloatArray, minimize
+from gp.errors import InvalidDataError
+from gp.regression import LEAST_VARIANCE, LENGTHSCALE_MEDIAN, FloatArray, Predictor, Regression, cholesky
 
-LENGTHSCALE_MEDIAN: Final = 0.5
-"""Median of the lengthscale prior in one dimension, in units of the cube's side; it grows with sqrt(g)."""
-LENGTHSCALE_LOG_SD: Final = 0.7
-"""Standard deviation of the log lengthscale under its prior."""
-LENGTHSCALE_BOUNDS: Final = (0.025, 1e3)
-"""Where the lengthscales are searched, in units of the cube's side."""
-NOISE_LOG_MEAN: Final = -4.0
-"""Mean of the log noise variance under its prior, in units of the variance of Y."""
-NOISE_LOG_SD: Final = 1.0
-"""Standard deviation of the log noise variance under its prior."""
-NOISE_BOUNDS: Final = (1e-4, 4.0)
-"""Where the noise variance is searched, in units of the variance of Y."""
 KNOWN_NOISE_FLOOR: Final = 1e-6
 """Least variance of a value whose noise is known, zero included, in units of the variance of Y: keeps K well posed."""
-_LEAST_VARIANCE: Final = 1e-12
-"""Least predictive variance in units of the variance of Y; below it the difference of ones holds no digit."""
-_RESTARTS: Final = ((1.0, 1.0), (2.0, 0.3), (0.5, 30.0))
-"""Starts of the fit: factors on the prior's modes of lengthscale and noise (smooth and clean, rough and noisy)."""
-_SQRT_5: Final = math.sqrt(5.0)
-_LOG_2PI: Final = math.log(2.0 * math.pi)
 
 
 def _matern(r2: Tensor) -> tuple[Tensor, Tensor]:
     """The kernel and its derivative with respect to r²."""
-    s = r2.clamp_min(0.0).sqrt().mul_(_SQRT_5)
+    s = (5.0 * r2).sqrt()
     decay = torch.exp(-s)
     slope = (1.0 + s) * decay
     return slope + s.square() * decay / 3.0, slope.mul_(-5.0 / 6.0)
@@ -78,71 +58,6 @@ def _squared_distances(A: Tensor, B: Tensor) -> Tensor:
     """Squared Euclidean distances between the rows of `... x m x d` and `... x n x d`; never negative."""
     products = A @ B.mT
     return (A.square().sum(-1)[..., :, None] + B.square().sum(-1)[..., None, :] - 2.0 * products).clamp_min(0.0)
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """Means and variances at test points, and the way back from them to the points."""
-
-    mean: Tensor
-    """Posterior means, `m x c`, in units of Y."""
-    variance: Tensor
-    """Posterior variances of the latent function, `m`, in units of Y squared; shared by the columns."""
-    _predictor: "Predictor"
-    _scaled: Tensor
-    _slope: Tensor
-    _solved: Tensor
-
-    def pullback(self, grad_mean: Tensor, grad_variance: Tensor) -> Tensor:
-        """Gradient with respect to the test points of a function of the means and variances.
-
-        Args:
-            grad_mean: The function's derivatives with respect to `mean`, `m x c`.
-            grad_variance: Its derivatives with respect to `variance`, `m`.
-
-        Returns:
-            Derivatives with respect to the features of each test point, `m x d`.
-        """
-        p = self._predictor
-        weights = (p.scale * grad_mean) @ p.alpha.mT
-        weights -= (2.0 * p.scale**2) * grad_variance[:, None] * self._solved
-        weights *= self._slope
-        return (weights.sum(1, keepdim=True) * self._scaled - weights @ p.scaled_X) * (2.0 / p.lengthscales)
-
-
-@dataclass(frozen=True)
-class Predictor:
-    """A conditioned Gaussian process with everything precomputed: predicts without building a graph."""
-
-    scaled_X: Tensor
-    """Conditioning points over their lengthscales, `n x d`."""
-    lengthscales: Tensor
-    """One a feature, `d`."""
-    inverse_factor: Tensor
-    """Inverse of the Cholesky factor of the kernel matrix, `n x n`."""
-    alpha: Tensor
-    """Kernel matrix solved against the centred targets, `n x c`."""
-    mean: Tensor
-    """The prior mean on y, a scalar."""
-    offset: float
-    """What y = 0 stands for, in units of Y."""
-    scale: float
-    """What a unit of y stands for, in units of Y."""
-
-    def predict(self, X: Tensor) -> Prediction:
-        """Posterior at `m x d` test points, each on its own; cost `O(m n (n + d + c))`."""
-        scaled = X / self.lengthscales
-        k, slope = _matern(_squared_distances(scaled, self.scaled_X))
-        half = k @ self.inverse_factor.mT
-        variance = (1.0 - half.square().sum(1)).clamp_min(_LEAST_VARIANCE)
-        return Prediction(
-            mean=self.offset + self.scale * (self.mean + k @ self.alpha),
-            variance=self.scale**2 * variance,
-            _predictor=self,
-            _scaled=scaled,
-            _slope=slope,
-            _solved=half @ self.inverse_factor,
-        )
 
 
 class ExactGP(Model):
@@ -193,8 +108,8 @@ class ExactGP(Model):
         _check_data(train_X, train_Y, train_Yvar)
         d = train_X.shape[1]
         self.groups = tuple(range(d)) if groups is None else tuple(groups)
-        self.n_lengthscales = max(self.groups, default=-1) + 1
-        if len(self.groups) != d or set(self.groups) != set(range(self.n_lengthscales)):
+        n_groups = max(self.groups, default=-1) + 1
+        if len(self.groups) != d or set(self.groups) != set(range(n_groups)):
             raise InvalidDataError(
                 f"groups: expected one index a feature ({d} of them), using every one of 0 .. g - 1, got {self.groups}."
             )
@@ -204,21 +119,24 @@ class ExactGP(Model):
         self.offset = float(train_Y.mean()) if center else 0.0
         self.scale = _spread(train_Y - self.offset)
         self.train_X, self.train_Y = train_X, train_Y
-        self._y = ((train_Y - self.offset) / self.scale)[:, 0]
-        unknown = torch.ones_like(self._y, dtype=torch.bool) if train_Yvar is None else train_Yvar[:, 0].isnan()
-        known = torch.zeros_like(self._y) if train_Yvar is None else train_Yvar[:, 0].nan_to_num(0.0)
+        y = _array(train_Y)[:, 0]
+        unknown = np.ones(len(y), dtype=bool) if train_Yvar is None else np.isnan(_array(train_Yvar)[:, 0])
+        known = np.zeros(len(y)) if train_Yvar is None else np.nan_to_num(_array(train_Yvar)[:, 0])
         if noise is not None:
-            known = torch.where(unknown, noise**2, known)
-            unknown = torch.zeros_like(unknown)
-        self._known_variance = torch.where(unknown, 0.0, known / self.scale**2 + KNOWN_NOISE_FLOOR)
-        self._unknown = unknown.to(self._y)
-        self.learns_noise = bool(unknown.any())
-        median = (
-            LENGTHSCALE_MEDIAN * math.sqrt(self.n_lengthscales) if lengthscale_median is None else lengthscale_median
+            known = np.where(unknown, noise**2, known)
+            unknown = np.zeros_like(unknown)
+        median = LENGTHSCALE_MEDIAN * math.sqrt(n_groups) if lengthscale_median is None else lengthscale_median
+        self.regression = Regression(
+            X=_array(train_X),
+            y=(y - self.offset) / self.scale,
+            known_variance=np.where(unknown, 0.0, known / self.scale**2 + KNOWN_NOISE_FLOOR),
+            unknown=unknown.astype(np.float64),
+            groups=np.array(self.groups, dtype=np.intp),
+            center=center,
+            lengthscale_log_median=math.log(median),
         )
-        self._lengthscale_log_median = math.log(median)
         self._cached: Predictor | None = None
-        self.hyperparameters = self._prior_mode()
+        self.hyperparameters = self.regression.prior_mode()
 
     # -- hyperparameters ------------------------------------------------------------------------------------------
 
@@ -233,99 +151,32 @@ class ExactGP(Model):
         self._cached = None
 
     @property
+    def learns_noise(self) -> bool:
+        """Whether the noise of some value is learned."""
+        return self.regression.learns_noise
+
+    @property
     def lengthscales(self) -> Tensor:
         """One lengthscale a feature, `d`."""
-        scales = np.exp(self._theta[: self.n_lengthscales])
-        return torch.as_tensor(scales[list(self.groups)]).to(self.train_X)
+        return torch.as_tensor(self.regression.lengthscales(self._theta)).to(self.train_X)
 
     @property
     def noise_variance(self) -> float:
         """Noise variance of a further observation, in units of Y squared: the learned one, else the median known."""
         if self.learns_noise:
             return float(np.exp(self._theta[-1])) * self.scale**2
-        return float(self._known_variance.median()) * self.scale**2
+        return float(np.median(self.regression.known_variance)) * self.scale**2
 
-    def _prior_mode(self) -> FloatArray:
-        mode = np.full(self.n_lengthscales + self.learns_noise, self._lengthscale_log_median - LENGTHSCALE_LOG_SD**2)
-        if self.learns_noise:
-            mode[-1] = NOISE_LOG_MEAN - NOISE_LOG_SD**2
-        return mode
-
-    def log_prior(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Log density of lengthscales and noise variance (not of their logs), and its gradient.
-
-        Args:
-            theta: Hyperparameter vectors, `b x h`.
-
-        Returns:
-            Log densities, `b`, and their gradients with respect to `theta`, `b x h`.
-        """
-        mean = np.full(theta.shape[1], self._lengthscale_log_median)
-        sd = np.full(theta.shape[1], LENGTHSCALE_LOG_SD)
-        if self.learns_noise:
-            mean[-1], sd[-1] = NOISE_LOG_MEAN, NOISE_LOG_SD
-        z = (theta - mean) / sd
-        constant = -np.log(sd).sum() - 0.5 * _LOG_2PI * theta.shape[1]
-        return (-theta - 0.5 * z * z).sum(1) + constant, -1.0 - z / sd
-
-    def log_evidence(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Log marginal likelihood of y at the best constant mean, and its gradient; no graph is built.
-
-        With `K = k + noise` and `a = K^-1 (y - mean)`, the gradient is `1/2 tr((a a' - K^-1) dK)`: the profiled mean
-        adds nothing, since the evidence is stationary in it.
-
-        Args:
-            theta: Hyperparameter vectors, `b x h`.
-
-        Returns:
-            Log evidences of the standardised values y, `b`, -infinity where K cannot be factored; gradients with
-            respect to `theta`, `b x h`.
-        """
-        y = self._y
-        n, g = y.shape[0], self.n_lengthscales
-        t = torch.as_tensor(theta).to(y)
-        precision = torch.exp(-2.0 * t[:, :g])
-        k, slope = _matern((precision @ self._group_distances).view(-1, n, n))
-        diagonal = self._known_variance.expand(len(t), n)
-        if self.learns_noise:
-            noise = torch.exp(t[:, -1:])
-            diagonal = diagonal + noise * self._unknown
-        k.diagonal(dim1=1, dim2=2).add_(diagonal)
-        L, info = torch.linalg.cholesky_ex(k)
-        L = torch.where((info == 0)[:, None, None], L, torch.eye(n).to(y))
-        inverse = torch.cholesky_inverse(L)
-        solved = inverse @ y
-        mean = solved.sum(1) / inverse.sum((1, 2)) if self.center else torch.zeros_like(solved[:, 0])
-        alpha = solved - mean[:, None] * inverse.sum(2)
-        residual = y - mean[:, None]
-        log_det = 2.0 * L.diagonal(dim1=1, dim2=2).log().sum(1)
-        value = -0.5 * (residual * alpha).sum(1) - 0.5 * log_det - 0.5 * n * _LOG_2PI
-        inner = alpha[:, :, None] * alpha[:, None, :] - inverse
-        gradient = torch.zeros_like(t)
-        gradient[:, :g] = -precision * ((inner * slope).view(-1, n * n) @ self._group_distances.mT)
-        if self.learns_noise:
-            gradient[:, -1] = 0.5 * noise[:, 0] * (inner.diagonal(dim1=1, dim2=2) @ self._unknown)
-        value = torch.where(info == 0, value, -math.inf)
-        return value.cpu().numpy(), gradient.cpu().numpy()
+    @property
+    def noise_variances(self) -> Tensor:
+        """Noise variance of each observation, `n x 1`, in units of Y squared."""
+        return torch.as_tensor(self.regression.diagonal(self._theta)).to(self.train_Y)[:, None] * self.scale**2
 
     @property
     def log_posterior(self) -> float:
         """Log evidence plus log prior at the present hyperparameters, of the standardised values y."""
         theta = self._theta[None]
-        return float(self.log_evidence(theta)[0][0] + self.log_prior(theta)[0][0])
-
-    @property
-    def _group_distances(self) -> Tensor:
-        """Squared distances along each group's features, `g x n²`."""
-        if self._distances is None:
-            differences = self.train_X[:, None, :] - self.train_X[None, :, :]
-            groups = torch.tensor(self.groups, device=self.train_X.device)
-            flat = differences.square_().view(-1, len(self.groups)).mT
-            shape = (self.n_lengthscales, flat.shape[1])
-            self._distances = torch.zeros(shape).to(flat).index_add_(0, groups, flat)
-        return self._distances
-
-    _distances: Tensor | None = None
+        return float(self.regression.log_evidence(theta)[0][0] + self.regression.log_prior(theta)[0][0])
 
     def fit(self, *, starts: FloatArray | None = None, max_evaluations: int = 30) -> "ExactGP":
         """Move the hyperparameters to the maximum of evidence times prior.
@@ -340,70 +191,21 @@ class ExactGP(Model):
         Raises:
             NotPositiveDefiniteError: If the kernel matrix cannot be factored at any start.
         """
-        if starts is None:
-            starts = np.tile(self._prior_mode(), (len(_RESTARTS), 1))
-            factors = np.log(np.array(_RESTARTS))
-            starts[:, : self.n_lengthscales] += factors[:, :1]
-            if self.learns_noise:
-                starts[:, -1] += factors[:, 1]
-        lower = np.full(starts.shape[1], math.log(LENGTHSCALE_BOUNDS[0]))
-        upper = np.full(starts.shape[1], math.log(LENGTHSCALE_BOUNDS[1]))
-        if self.learns_noise:
-            lower[-1], upper[-1] = np.log(NOISE_BOUNDS)
-
-        def loss(theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-            evidence, evidence_gradient = self.log_evidence(theta)
-            prior, prior_gradient = self.log_prior(theta)
-            return -(evidence + prior), -(evidence_gradient + prior_gradient)
-
-        found, values = minimize(
-            loss,
-            starts,
-            lower,
-            upper,
-            max_evaluations=max_evaluations,
-            gradient_tolerance=1e-3,
-            decrease_tolerance=1e-4,  # in nats: 1e-7 cost 50 evaluations instead of 35 and gained 2e-4 nats
-        )
-        if not np.isfinite(values).any():
-            raise NotPositiveDefiniteError(
-                f"K_XX ({len(self._y)} x {len(self._y)}) cannot be factored at any of {len(starts)} starts of the fit. "
-                "Likely causes: (a) many duplicate rows with noise=0.0: merge them or let the noise be learned; "
-                "(b) features that are not scaled to about the unit cube."
-            )
-        self.hyperparameters = found[int(np.argmin(values))]
+        starts = self.regression.search_starts() if starts is None else starts
+        self.hyperparameters = self.regression.fit(starts, max_evaluations)
         return self
 
     # -- prediction -----------------------------------------------------------------------------------------------
 
     @property
     def predictor(self) -> Predictor:
-        """The posterior at the present hyperparameters, for prediction without a graph."""
+        """The posterior at the present hyperparameters on arrays, for prediction without a graph."""
         if self._cached is None:
-            self._cached = self._condition(self.train_X, self._diagonal, self._y[:, None])
+            on_y = self.regression.condition(self._theta)
+            self._cached = dataclasses.replace(on_y, offset=self.offset, scale=self.scale)
         return self._cached
 
-    @property
-    def _diagonal(self) -> Tensor:
-        noise = math.exp(self._theta[-1]) if self.learns_noise else 0.0
-        return self._known_variance + noise * self._unknown
-
-    def _condition(self, X: Tensor, diagonal: Tensor, targets: Tensor, mean: Tensor | None = None) -> Predictor:
-        """Condition on targets (`n x c`, on the scale of y) at X; `mean` is None where it is to be estimated."""
-        lengthscales = self.lengthscales
-        scaled = X / lengthscales
-        k, _ = _matern(_squared_distances(scaled, scaled))
-        k.diagonal().copy_(1.0 + diagonal)
-        L = safe_cholesky(k, "K_XX")
-        inverse_factor = torch.linalg.solve_triangular(L, torch.eye(len(L)).to(L), upper=False)
-        if mean is None:
-            ones = inverse_factor.sum(1)
-            best = (ones @ (inverse_factor @ targets[:, 0])) / ones.square().sum()
-            mean = best if self.center else torch.zeros_like(best)
-        alpha = inverse_factor.mT @ (inverse_factor @ (targets - mean))
-        return Predictor(scaled, lengthscales, inverse_factor, alpha, mean, self.offset, self.scale)
-
-    def fantasies(self, X: Tensor, normals: Tensor) -> tuple[Predictor, Tensor]:
+    def fantasies(self, X: FloatArray, normals: FloatArray) -> tuple[Predictor, FloatArray]:
         """Posteriors after pretended observations at X, one for each joint draw of them.
 
         The draws shift the mean and share the variance, so that a single factorisation serves them all.
@@ -415,18 +217,10 @@ class ExactGP(Model):
         Returns:
             The posteriors, with `c` columns of means, and the pretended observations, `p x c`, in units of Y.
         """
-        base = self.predictor
-        scaled = X / base.lengthscales
-        half = _matern(_squared_distances(scaled, base.scaled_X))[0] @ base.inverse_factor.mT
-        noise = self.noise_variance / self.scale**2
-        k = _matern(_squared_distances(scaled, scaled))[0] - half @ half.mT
-        k.diagonal().add_(noise)
-        mean = base.mean + half @ (base.inverse_factor @ (self._y - base.mean))
-        drawn = mean[:, None] + safe_cholesky(k, "fantasy covariance") @ normals
-        targets = torch.cat([self._y[:, None].expand(-1, drawn.shape[1]), drawn])
-        diagonal = torch.cat([self._diagonal, drawn.new_full((len(X),), noise)])
-        after = self._condition(torch.cat([self.train_X, X]), diagonal, targets, base.mean)
-        return after, self.offset + self.scale * drawn
+        joint = mean, covariance, _ = self.predictor.joint(X)
+        noise = np.full(len(X), self.noise_variance / self.scale**2)
+        drawn = mean + cholesky(covariance + np.diag(noise), "fantasy covariance") @ normals
+        return self.predictor.append(X, drawn, noise, joint), self.offset + self.scale * drawn
 
     @property
     @override
@@ -468,12 +262,15 @@ class ExactGP(Model):
         if output_indices not in (None, [0]):
             raise InvalidDataError(f"output_indices: there is one output, expected None or [0], got {output_indices}.")
         p = self.predictor
-        scaled = X / p.lengthscales
-        half = _Matern.apply(_squared_distances(scaled, p.scaled_X)) @ p.inverse_factor.mT
-        mean = p.mean + half @ (p.inverse_factor @ (self._y - p.mean))
+        lengthscales, scaled_X, inverse_factor, white = (
+            torch.as_tensor(array).to(X) for array in (p.lengthscales, p.scaled_X, p.inverse_factor, p.white[:, 0])
+        )
+        scaled = X / lengthscales
+        half = _Matern.apply(_squared_distances(scaled, scaled_X)) @ inverse_factor.mT
+        mean = p.mean + half @ white
         covariance = _Matern.apply(_squared_distances(scaled, scaled)) - half @ half.mT
         eye = torch.eye(X.shape[-2]).to(X)
-        covariance = self.scale**2 * (covariance + _LEAST_VARIANCE * eye)
+        covariance = self.scale**2 * (covariance + LEAST_VARIANCE * eye)
         if isinstance(observation_noise, Tensor):
             covariance = covariance + torch.diag_embed(observation_noise.expand(covariance.shape[:-1]))
         elif observation_noise:
@@ -503,12 +300,22 @@ class ExactGP(Model):
         after = object.__new__(type(self))
         after.__dict__.update(self.__dict__)
         after.train_X, after.train_Y = torch.cat([self.train_X, X]), torch.cat([self.train_Y, Y])
-        after._y = ((after.train_Y - self.offset) / self.scale)[:, 0]
-        after._known_variance = torch.cat([self._known_variance, variance[:, 0] / self.scale**2])
-        after._unknown = torch.cat([self._unknown, torch.zeros_like(Y[:, 0])])
-        after._distances = None
-        after._cached = after._condition(after.train_X, after._diagonal, after._y[:, None], self.predictor.mean)
+        new_X, new_Y, variances = _array(X), _array(Y), _array(variance)[:, 0] / self.scale**2
+        y = (new_Y - self.offset) / self.scale
+        before = self.regression
+        after.regression = dataclasses.replace(
+            before,
+            X=np.concatenate([before.X, new_X]),
+            y=np.concatenate([before.y, y[:, 0]]),
+            known_variance=np.concatenate([before.known_variance, variances]),
+            unknown=np.concatenate([before.unknown, np.zeros(len(y))]),
+        )
+        after._cached = self.predictor.append(new_X, y, variances, self.predictor.joint(new_X))
         return after
+
+
+def _array(tensor: Tensor) -> FloatArray:
+    return tensor.detach().cpu().numpy().astype(np.float64)
 
 
 def _spread(Y: Tensor) -> float:

@@ -1,16 +1,18 @@
-"""A study file of the first format, made once by tests/data/make_study_v1.py, reads the same in every later version."""
+"""A study file of each format, made once by tests/data/make_study.py, reads the same in every later version."""
 
 import math
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
 
 import bayesopt as bo
-from bayesopt.record.sql import Database
+from bayesopt.record.sql import SCHEMA_VERSION, Database
 from tests.bayesopt.workers.tasks import Uniform
 
-GOLDEN = Path(__file__).parents[1] / "data" / "study_v1.db"
+DATA = Path(__file__).parents[1] / "data"
+VERSIONS = range(1, SCHEMA_VERSION + 1)
 
 MIX = {"web": 0.25, "код": 0.5, "本": 0.25}
 POINT = {"lr": 0.003, "kind": "adamw", "mix": {"web": 0.4, "код": 0.3, "本": 0.3}}
@@ -68,6 +70,13 @@ TRIALS = [
     (POINT | {"layers": 4}, {"state": "queued", "source": "enqueued"}),
 ]
 
+REMEMBERED = {
+    "θ": [0.30000000000000004, 5e-324, -0.0, -math.inf],
+    "größe": {"n": 9007199254740993, "warped": True, "seen": None, "text": 'said "so" \N{SNOWMAN}\n'},
+}
+# version to the memories of its trials by id; the others have none
+MEMORIES = {1: {}, 2: {id: {"k": id} | REMEMBERED for id in (0, 3, 6)}}
+
 DEFAULTS = {"values": {}, "sd": {}, "cost": None, "reason": None, "source": "asked", "lost": False}
 
 SPACE = bo.Space(
@@ -82,10 +91,16 @@ SPACE = bo.Space(
 )
 
 
+@pytest.fixture(params=VERSIONS, ids="v{}".format)
+def version(request):
+    return request.param
+
+
 @pytest.fixture
-def path(tmp_path):
-    assert not GOLDEN.with_name("study_v1.db-wal").exists()
-    return Path(shutil.copy(GOLDEN, tmp_path / "study.db"))
+def path(version, tmp_path):
+    golden = DATA / f"study_v{version}.db"
+    assert not Path(f"{golden}-wal").exists()
+    return Path(shutil.copy(golden, tmp_path / "study.db"))
 
 
 @pytest.fixture
@@ -119,6 +134,26 @@ def test_every_trial_is_what_was_written(study, id):
     assert trial.asked_at == (1700000100.5 + id if asked else None)
     assert trial.told_at == (1700000200.75 + id if trial.state in ("complete", "failed") else None)
     assert trial.owner == "host:1234:0a1b2c3d"
+
+
+def test_what_the_strategy_remembered_is_what_was_written(study, version):
+    assert {trial.id: trial.memory for trial in study.trials if trial.memory is not None} == MEMORIES[version]
+    assert study.history.memory == MEMORIES[version].get(6, {})
+    if memory := study.history.memory:
+        assert math.copysign(1, memory["θ"][2]) == -1
+
+
+def test_an_older_file_is_brought_to_the_present_format_and_keeps_what_it_holds(path, version):
+    def rows():
+        with sqlite3.connect(path) as connection:
+            connection.row_factory = sqlite3.Row
+            return [dict(row) for row in connection.execute("SELECT * FROM priorwise_trials ORDER BY id")]
+
+    before = rows()
+    Database(path).close()
+    assert [row | {"memory": row.get("memory")} for row in before] == rows()
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("SELECT value FROM priorwise_meta").fetchall() == [(str(SCHEMA_VERSION),)]
 
 
 def test_its_declaration_is_what_was_written(study):

@@ -1,6 +1,7 @@
 """How good the default strategy is, through the public loop, on problems whose answer is known."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,20 @@ import bayesopt as bo
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
 
-from _problems import CRASHING_HARTMANN6, GRAMACY, HARTMANN6, MIXED, NOISY_HARTMANN6, run
+from problems import constrained, noisy, smooth
+from problems.crashing import CRASHING_HARTMANN6
+from problems.mixed import MIXTURE as MIXED
+from study_run import run_study
 
 pytestmark = pytest.mark.slow
 
+HARTMANN6 = replace(smooth.HARTMANN6, trials=40)
+NOISY_HARTMANN6 = replace(noisy.HARTMANN6_025, trials=60)
+GRAMACY = replace(constrained.GRAMACY, trials=40)
+
 
 def returned(problem, n_seeds, strategy=None):
-    return [run(problem, strategy, seed).returned for seed in range(n_seeds)]
+    return [run_study(problem, strategy, seed).returned for seed in range(n_seeds)]
 
 
 def test_hartmann_is_nearly_solved_in_forty_trials():
@@ -33,12 +41,12 @@ def test_a_mixed_space_is_solved_where_random_search_is_not():
 
 
 def test_under_noise_the_returned_trial_is_truly_better_than_the_luckiest():
-    runs = [run(NOISY_HARTMANN6, None, seed) for seed in range(10)]
+    runs = [run_study(NOISY_HARTMANN6, None, seed) for seed in range(10)]
     assert np.median([r.returned for r in runs]) < np.median([r.raw_best for r in runs])
 
 
 def test_where_half_the_space_breaks_the_rest_is_still_searched():
-    runs = [run(CRASHING_HARTMANN6, None, seed) for seed in range(4)]
+    runs = [run_study(CRASHING_HARTMANN6, None, seed) for seed in range(4)]
     assert np.median([r.returned for r in runs]) < -2.8
     assert np.median([r.n_failed for r in runs]) < 24  # six of the ten trials of the start break on average
 

@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+import bayesopt as bo
 from tests.bayesopt.workers import proposals
 from tests.bayesopt.workers.processes import ROOT
 
@@ -47,6 +48,18 @@ def test_a_study_resumed_in_another_process_proposes_the_same_points(tmp_path):
     straight = _read(tmp_path / "straight.journal")
     _run(tmp_path, "killed", "plain", 0, 3, end="kill")
     assert _run(tmp_path, "killed", "plain", 4, 5) == straight
+
+
+def test_what_a_strategy_remembered_is_bit_for_bit_the_same_in_another_process(tmp_path):
+    proposals.main(str(tmp_path / "straight.db"), str(tmp_path / "straight.journal"), "remembering", 0, 5, "end")
+    straight = _read(tmp_path / "straight.journal")
+    _run(tmp_path, "killed", "remembering", 0, 2, end="kill")
+    assert _run(tmp_path, "killed", "remembering", 3, 5) == straight
+    memories = [
+        [trial.memory for trial in bo.Study.open(tmp_path / f"{name}.db").trials] for name in ("straight", "killed")
+    ]
+    assert memories[0] == memories[1]
+    assert len(straight) == len(memories[0]) == 9
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import bayesopt as bo
+from bayesopt.cli import main
 from bayesopt.errors import InvalidSpaceError, StorageError
 from tests.bayesopt.workers.processes import ROOT
 from tests.bayesopt.workers.tasks import Uniform
@@ -457,6 +458,111 @@ def test_a_clock_that_stands_still_confuses_no_trial(monkeypatch, storage):
         study.tell_external({"x": 0.5}, 0.5)
         study.tell_external({"x": 0.5}, 0.5)
         assert len(study.trials) == 4
+
+
+# -- what a strategy remembers ----------------------------------------------------------------------------------------
+
+
+class Counting:
+    """Remembers how many configurations it has suggested, and writes down what it read."""
+
+    def __init__(self):
+        self.read = []
+
+    def suggest(self, history, n, rng):
+        self.read.append(history.memory)
+        first = history.memory.get("n", 0)
+        return [
+            bo.strategies.Suggestion({"x": float(x)}, memory={"n": first + i + 1, "x": [float(x) / 3, -math.inf]})
+            for i, x in enumerate(rng.random(n))
+        ]
+
+
+def test_what_a_strategy_remembers_comes_back_at_its_next_call(storage):
+    strategy = Counting()
+    with make_study(storage=storage, strategy=strategy, pending_timeout=None) as study:
+        assert study.ask().memory["n"] == 1
+        study.tell(0, 0.5)
+        assert [trial.memory["n"] for trial in study.ask(3)] == [2, 3, 4]
+        study.fail(study.ask())
+        study.abandon(study.ask())
+        study.enqueue({"x": 0.5})
+        study.tell_external({"x": 0.25}, 0.5)
+        assert [trial.memory and trial.memory["n"] for trial in study.ask(2)] == [None, 7]
+        study.tell(1, 0.5)  # an older one ends later
+        assert study.history.memory["n"] == 7
+        assert [memory.get("n", 0) for memory in strategy.read] == [0, 1, 4, 5, 6]
+        last = study.trials[-1]
+        assert last.memory == {"n": 7, "x": [last.params["x"] / 3, -math.inf]} == study.history.memory
+
+
+def test_each_suggestion_after_an_ask_with_pending_trials_reads_the_newest_memory(storage):
+    strategy = Counting()
+    with make_study(storage=storage, strategy=strategy) as study:
+        asked = [study.ask() for _ in range(3)]
+        for trial in reversed(asked):
+            study.tell(trial, 0.5)
+        study.ask(2)
+        study.ask()
+    assert [memory.get("n", 0) for memory in strategy.read] == [0, 1, 2, 3, 5]
+
+
+def test_what_is_done_to_a_memory_changes_nothing_on_record(storage):
+    with make_study(storage=storage, strategy=Counting()) as study:
+        trial = study.ask()
+        remembered = {"n": 1, "x": [trial.params["x"] / 3, -math.inf]}
+        for memory in (trial.memory, study.trials[0].memory, study.history.memory, study.tell(trial, 0.5).memory):
+            assert memory == remembered
+            memory["x"].append(1.0)
+            memory["n"] = 99
+        assert study.ask().memory["n"] == 2
+        assert study.trials[0].memory == remembered
+
+
+def test_another_opener_reads_what_was_remembered(tmp_path):
+    with make_study(storage=tmp_path / "study.db", strategy=Counting()) as study:
+        study.ask(2)
+        other = Counting()
+        with bo.Study.open(tmp_path / "study.db", strategy=other) as opened:
+            assert opened.history.memory == study.history.memory
+            assert opened.ask().memory["n"] == 3
+        assert other.read == [study.trials[1].memory]
+        assert study.ask().memory["n"] == 4
+
+
+def test_every_store_gives_a_memory_back_in_the_same_words(storage):
+    class Careless:
+        def suggest(self, history, n, rng):
+            memory = {1: (0.1 + 0.2, np.float64(1 / 3), -0.0), "n": {"none": None}}
+            return [bo.strategies.Suggestion({"x": 0.5}, memory=memory)]
+
+    with make_study(storage=storage, strategy=Careless()) as study:
+        memory = study.ask().memory
+        assert memory == study.history.memory == {"1": [0.1 + 0.2, 1 / 3, -0.0], "n": {"none": None}}
+        assert [type(value) for value in memory["1"]] == [float] * 3
+        assert math.copysign(1, memory["1"][2]) == -1
+
+
+def test_plain_dicts_and_memories_can_be_mixed(storage):
+    class Mixed:
+        def suggest(self, history, n, rng):
+            plain = [{"x": float(x)} for x in rng.random(n)]
+            return [bo.strategies.Suggestion(plain[0], memory={"n": history.n_asked}), *plain[1:]]
+
+    with make_study(storage=storage, strategy=Mixed()) as study:
+        assert [trial.memory for trial in study.ask(3)] == [{"n": 0}, None, None]
+        assert study.history.memory == {"n": 0}
+        assert study.ask().memory == {"n": 3}
+
+
+def test_a_memory_is_shown_by_no_record_and_no_export(tmp_path):
+    with make_study(storage=tmp_path / "study.db", strategy=Counting()) as study:
+        study.tell(study.ask(), 0.5)
+        assert "memory" not in study.to_records()[0]
+        assert "memory" not in study.report()
+    for form in ("csv", "json"):
+        assert main(["export", str(tmp_path / "study.db"), "--format", form, "--out", str(tmp_path / form)]) == 0
+        assert "memory" not in (tmp_path / form).read_text()
 
 
 # -- finite spaces ----------------------------------------------------------------------------------------------------

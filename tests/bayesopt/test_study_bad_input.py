@@ -460,6 +460,36 @@ def test_a_strategy_that_suggests_nonsense_is_named_and_nothing_is_asked():
     assert study.trials == []
 
 
+def _looped():
+    memory = {}
+    memory["again"] = memory
+    return memory
+
+
+@pytest.mark.parametrize(
+    ("memory", "message"),
+    [
+        ({"theta": np.zeros(2)}, r"kept as JSON, which does not hold it \(.*ndarray.*\); use .*array\.tolist\(\)"),
+        ({"fits": [{"scale": np.float32(1.0)}]}, r"which does not hold it \(.*float32"),
+        ({("a", "b"): 1.0}, r"which does not hold it \(keys must be str"),
+        ({"seen": {1, 2}}, r"which does not hold it \(.*set"),
+        (_looped(), r"which does not hold it \(Circular reference"),
+        ([1.0, 2.0], r"expected a dict or None, got \[1\.0, 2\.0\]"),
+        ("k = 1", "expected a dict or None, got 'k = 1'"),
+    ],
+    ids=["an array", "a narrow float", "a tuple as key", "a set", "a loop", "a list", "a text"],
+)
+def test_a_memory_that_json_does_not_hold_names_its_strategy_and_nothing_is_asked(memory, message):
+    class Forgetful:
+        def suggest(self, history, n, rng):
+            return [bo.strategies.Suggestion(GOOD, memory=memory)]
+
+    study = make_study(strategy=Forgetful())
+    with pytest.raises(InvalidInputError, match=f"the memory of the strategy Forgetful.*{message}"):
+        study.ask()
+    assert study.trials == []
+
+
 def test_a_strategy_that_returns_no_list_is_told_so():
     class Silent:
         def suggest(self, history, n, rng):

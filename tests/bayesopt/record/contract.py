@@ -29,6 +29,13 @@ FULL = Trial(
     asked_at=1700000001.123457,
     told_at=1700000002.123458,
     owner="host:1:ab",
+    memory={
+        "θ": [0.1 + 0.2, 5e-324, -0.0, 1e300, math.inf, 2**53 + 1],
+        "fits": {"warped": {"log_density": -1 / 3, "kept": [[1.0, 2.0], []]}},
+        "is_exact": True,
+        "text": "said 'so'\n\0 \ud800 \N{SNOWMAN}",
+        "seen": None,
+    },
 )
 
 
@@ -66,10 +73,29 @@ class StoreContract:
             assert list(read.params) == list(FULL.params)
             assert math.copysign(1, read.values["π"]) == -1
             assert [type(v) for v in read.params.values()] == [type(v) for v in FULL.params.values()]
+            assert list(read.memory) == list(FULL.memory)
+            assert math.copysign(1, read.memory["θ"][2]) == -1
+            assert [type(v) for v in read.memory["θ"]] == [type(v) for v in FULL.memory["θ"]]
 
     def test_nan_survives(self, store):
         insert(store, Trial(0, {"x": 1.0}, values={"loss": math.nan}))
         assert math.isnan(store.changes(0)[1][0].values["loss"])
+
+    def test_a_memory_of_nothing_is_not_no_memory(self, store, open_store):
+        insert(
+            store, Trial(0, {"x": 1.0}, memory={}), Trial(1, {"x": 1.0}), Trial(2, {"x": 1.0}, memory={"": math.nan})
+        )
+        empty, none, nan = (trial.memory for trial in open_store().changes(0)[1])
+        assert (empty, none) == ({}, None)
+        assert math.isnan(nan[""])
+
+    def test_a_trial_that_ends_keeps_its_memory(self, store, open_store):
+        insert(store, Trial(0, {"x": 1.0}, memory={"k": 1}), Trial(1, {"x": 1.0}, memory={"k": 2}))
+        pending = store.changes(0)[1][0]
+        store.transact(lambda transaction: transaction.update(replace(pending, state="complete")))
+        assert [(t.state, t.memory) for t in open_store().changes(0)[1]] == [
+            ("complete", {"k": 1}), ("pending", {"k": 2}),
+        ]  # fmt: skip
 
     def test_changes_are_those_after_the_revision_in_the_order_of_ids(self, store):
         insert(store, Trial(0, {"x": 0}), Trial(1, {"x": 1}), Trial(2, {"x": 2}))

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,23 +85,29 @@ def test_a_study_found_again_keeps_the_declaration_it_was_created_with(location)
 
 
 def test_openers_that_arrive_together_create_one_study(location):
-    barrier, stores, errors = threading.Barrier(6), [], []
+    stores = []
+    _all_at_once(6, lambda k: stores.append(Database(location).find_or_create("study", {"seed": k})))
+    assert len({store.spec["seed"] for store in stores}) == 1
+    assert Database(location).study_names() == ["study"]
 
-    def open_it(k):
+
+def _all_at_once(n, act):
+    """Calls `act(k)` for each k below n from a thread of its own, all at the same time; none may raise."""
+    barrier, errors = threading.Barrier(n), []
+
+    def guarded(k):
         try:
             barrier.wait()
-            stores.append(Database(location).find_or_create("study", {"seed": k}))
+            act(k)
         except Exception as error:
             errors.append(error)
 
-    threads = [threading.Thread(target=open_it, args=(k,)) for k in range(6)]
+    threads = [threading.Thread(target=guarded, args=(k,)) for k in range(n)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert not errors
-    assert len({store.spec["seed"] for store in stores}) == 1
-    assert Database(location).study_names() == ["study"]
 
 
 def test_a_forked_child_uses_connections_of_its_own(location):
@@ -209,7 +216,7 @@ def test_a_database_of_another_program_is_left_alone(tmp_path):
 
 def test_a_newer_schema_is_refused_and_says_what_to_do(location):
     _set_version(location, str(sql.SCHEMA_VERSION + 1))
-    with pytest.raises(StorageError, match=r"newer version of priorwise \(schema 2, this one reads up to 1\); upgrade"):
+    with pytest.raises(StorageError, match=r"newer version of priorwise \(schema 3, this one reads up to 2\); upgrade"):
         Database(location)
 
 
@@ -222,28 +229,92 @@ def test_a_schema_without_a_version_is_refused(location, version):
 
 def test_an_older_schema_is_migrated_step_by_step(location, monkeypatch):
     insert(Database(location).find_or_create("study", SPEC), FULL)
-    steps = []
-    monkeypatch.setattr(sql, "SCHEMA_VERSION", 3)
-    monkeypatch.setattr(sql, "_MIGRATIONS", {1: lambda c: steps.append(1), 2: lambda c: steps.append(2)})
+    monkeypatch.setattr(sql, "SCHEMA_VERSION", 4)
+    steps = {2: ["CREATE TABLE steps (x INTEGER)"], 3: ["INSERT INTO steps VALUES (3)", "INSERT INTO steps VALUES (4)"]}
+    monkeypatch.setattr(sql, "_MIGRATIONS", steps)
     assert Database(location).find("study").changes(0)[1] == [FULL]
-    Database(location)
-    assert steps == [1, 2]
+    database = Database(location)
+    assert database.run(lambda c: list(c.scalars(sa.text("SELECT x FROM steps ORDER BY x"))), write=False) == [3, 4]
 
 
 def test_a_migration_that_breaks_leaves_the_old_version(location, monkeypatch):
     Database(location)
-
-    def breaks(connection):
-        connection.execute(sa.text("CREATE TABLE half_way (x INTEGER)"))
-        raise StorageError("on purpose")
-
-    monkeypatch.setattr(sql, "SCHEMA_VERSION", 2)
-    monkeypatch.setattr(sql, "_MIGRATIONS", {1: breaks})
-    with pytest.raises(StorageError, match="on purpose"):
+    monkeypatch.setattr(sql, "SCHEMA_VERSION", 3)
+    monkeypatch.setattr(
+        sql, "_MIGRATIONS", {2: ["CREATE TABLE half_way (x INTEGER)", "INSERT INTO nowhere VALUES (1)"]}
+    )
+    with pytest.raises(StorageError, match=r"the database refused .*nowhere"):
         Database(location)
     monkeypatch.undo()
     database = Database(location)
     assert "half_way" not in database.run(lambda c: sa.inspect(c).get_table_names(), write=False)
+
+
+def _of_the_first_schema(location):
+    """Takes a database back to schema version 1, which knew no memories."""
+
+    def back(connection):
+        connection.exec_driver_sql("DROP INDEX priorwise_trials_by_state")
+        connection.exec_driver_sql("ALTER TABLE priorwise_trials DROP COLUMN memory")
+        connection.execute(sql._META.update().values(value="1"))
+
+    database = Database(location)
+    database.run(back, write=True)
+    database.close()
+
+
+def _shape(location):
+    """What the tables look like: columns in order, and indexes."""
+
+    def look(connection):
+        inspector = sa.inspect(connection)
+        return {
+            table: (
+                [(column["name"], str(column["type"]), column["nullable"]) for column in inspector.get_columns(table)],
+                sorted((index["name"], tuple(index["column_names"])) for index in inspector.get_indexes(table)),
+            )
+            for table in sorted(inspector.get_table_names())
+        }
+
+    return Database(location).run(look, write=False)
+
+
+def test_a_migrated_database_has_the_tables_of_a_new_one(location):
+    new = _shape(location)
+    _of_the_first_schema(location)
+    assert _shape(location) == new
+
+
+def test_trials_of_the_first_schema_have_no_memory_and_new_ones_do(location):
+    insert(Database(location).find_or_create("study", SPEC), FULL)
+    _of_the_first_schema(location)
+    store = Database(location).find("study")
+    assert store.changes(0)[1] == [replace(FULL, memory=None)]
+    insert(store, Trial(1, {"x": 1.0}, memory={"k": [0.1]}))
+    assert Database(location).find("study").changes(1)[1] == [Trial(1, {"x": 1.0}, memory={"k": [0.1]})]
+
+
+def test_openers_that_arrive_together_migrate_once(location):
+    insert(Database(location).find_or_create("study", SPEC), FULL)
+    _of_the_first_schema(location)
+    _all_at_once(6, lambda k: insert(Database(location).find("study"), Trial(1 + k, {}, memory={"k": k})))
+    trials = Database(location).find("study").changes(0)[1]
+    assert [trial.memory for trial in trials] == [None, *({"k": k} for k in range(6))]
+
+
+def test_pending_trials_are_found_without_reading_the_others(tmp_path):
+    # An ask of a study with thousands of long rows would otherwise read them all.
+    database = Database(tmp_path / "study.db")
+    said = []
+    sa.event.listen(database._connected(), "before_cursor_execute", lambda c, k, text, values, *_: said.append(text))
+    database.find_or_create("study", SPEC).silent_since(0.0)
+    (query,) = (text for text in said if "beat_at" in text)
+    plan = database.run(
+        lambda c: c.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}", (1, "pending", 0.0)).all(), write=False
+    )
+    assert [step.detail for step in plan] == [
+        "SEARCH priorwise_trials USING INDEX priorwise_trials_by_state (study_id=? AND state=?)"
+    ]
 
 
 def _set_version(location, version):
@@ -254,7 +325,7 @@ def _set_version(location, version):
 
 
 @pytest.mark.parametrize("damage", ["{", "[1", "7", '"text"'])
-@pytest.mark.parametrize("column", ["params", "outcomes", "sd"])
+@pytest.mark.parametrize("column", ["params", "outcomes", "sd", "memory"])
 def test_a_damaged_trial_is_named(location, column, damage):
     database = Database(location)
     store = database.find_or_create("study", SPEC)

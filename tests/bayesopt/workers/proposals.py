@@ -25,6 +25,29 @@ def plain_step(study, step):
     return [trial]
 
 
+class Remembering:
+    """Follows a chain whose state is in its memory alone: a memory lost or rounded changes every later point."""
+
+    def suggest(self, history, n, rng):
+        state, suggestions = history.memory.get("state", [0.1, 0.2]), []
+        for _ in range(n):
+            x = 3.9 * state[0] * (1 - state[0])
+            state = [x, math.sin(1 / state[1] + len(history.ids))]
+            suggestions.append(bo.strategies.Suggestion({"x": x, "y": state[1]}, memory={"state": state}))
+        return suggestions
+
+
+def remembering(storage):
+    space = bo.Space({"x": bo.Float(0.0, 1.0), "y": bo.Float(-1.0, 1.0)})
+    return bo.Study(space, minimize="loss", storage=storage, seed=13, strategy=Remembering())
+
+
+def remembering_step(study, step):
+    trials = study.ask(2) if step % 2 else [study.ask()]
+    study.tell(trials[0], trials[0].params["x"])  # of two, one stays pending
+    return trials
+
+
 def everything(storage):
     """Mixed types, a mixture, conditions, constraints, a prior; pending, failed, queued, external, unmeasured ones."""
     space = bo.Space(

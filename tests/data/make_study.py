@@ -1,6 +1,8 @@
-"""Wrote study_v1.db, a file of the first format; kept to show how, and never run again: later versions must open it.
+"""Writes a study file of the present format. One of each format is kept, since later versions must open them all.
 
-python tests/data/make_study_v1.py FILE
+study_v1.db: before trials had a memory; no version that writes it is left. study_v2.db: this script's.
+
+python tests/data/make_study.py FILE
 """
 
 import math
@@ -12,20 +14,26 @@ import bayesopt as bo
 
 
 class Script:
-    """Proposes what the file is to hold."""
+    """Proposes what the file is to hold, and remembers something every third time."""
 
     def suggest(self, history, n, rng):
-        k = history.n_asked
-        return [
-            {
-                "lr": 10.0 ** -(1 + (k + i) % 4),
-                "layers": 1 + (k + i) % 6,
-                "kind": ["adamw", "sgd", None, "größer"][(k + i) % 4],
-                "mix": {"web": 0.25, "код": 0.5, "本": 0.25},
-            }
-            | ({"momentum": 0.1 + 0.2} if (k + i) % 4 == 1 else {})
-            for i in range(n)
-        ]
+        return [self._suggestion(k) for k in range(history.n_asked, history.n_asked + n)]
+
+    def _suggestion(self, k):
+        params = {
+            "lr": 10.0 ** -(1 + k % 4),
+            "layers": 1 + k % 6,
+            "kind": ["adamw", "sgd", None, "größer"][k % 4],
+            "mix": {"web": 0.25, "код": 0.5, "本": 0.25},
+        }
+        memory = {
+            "k": k,
+            "θ": [0.1 + 0.2, 5e-324, -0.0, -math.inf],
+            "größe": {"n": 2**53 + 1, "warped": True, "seen": None, "text": 'said "so" \N{SNOWMAN}\n'},
+        }
+        return bo.strategies.Suggestion(
+            params | ({"momentum": 0.1 + 0.2} if k % 4 == 1 else {}), memory=memory if k % 3 == 0 else None
+        )
 
 
 def main(path: str) -> None:

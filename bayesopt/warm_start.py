@@ -1,0 +1,110 @@
+"""How much of a model's fit is due, given what was remembered of the last one.
+
+Hyperparameters move little from one trial to the next. A *search* from several starts is due when the data have grown
+by a quarter; between searches the last optimum is *polished*, and of a long history only now and then. What is
+remembered is kept with the trial that was asked, so that another process does the same.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from gp.models.exact import ExactGP
+
+_SEARCH_GROWTH: Final = 0.25
+"""A search is due when the rows have grown by this share since the last one,"""
+_SEARCH_LEAST: Final = 5
+"""and by at least this many."""
+_POLISH_EVERY: Final = 100
+"""A polish is due after `1 + n // 100` further rows."""
+_POLISH_EVALUATIONS: Final = 12
+"""Evaluations of a polish, at most; four to eight reach the optimum from where one trial moved it."""
+_SEARCH_EVALUATIONS: Final = 30
+"""Evaluations of a search, each of all its starts, at most."""
+_COARSE: Final = 100
+"""Rows on which a search is made; its optimum is then polished on all of them."""
+
+
+@dataclass(frozen=True)
+class Remembered:
+    """Where one model's hyperparameters stood, and since when."""
+
+    theta: tuple[float, ...]
+    """Hyperparameters, as `ExactGP.hyperparameters`."""
+    searched_at: int
+    """Rows at the last search."""
+    polished_at: int
+    """Rows when the hyperparameters last moved."""
+    warped: bool = False
+    """Whether the evidence asked for a warp of the objective at the last search."""
+
+    @classmethod
+    def from_json(cls, memory: Any) -> "Remembered | None":
+        """What `to_json` wrote; None for anything else, such as the memory of another strategy."""
+        if not isinstance(memory, Mapping):
+            return None
+        try:
+            theta = tuple(float(value) for value in memory["theta"])
+            found = cls(theta, int(memory["searched_at"]), int(memory["polished_at"]), bool(memory["warped"]))
+        except (KeyError, TypeError, ValueError):
+            return None
+        return found if all(map(math.isfinite, theta)) else None
+
+    def to_json(self) -> dict[str, Any]:
+        """A dict for the trial's record; floats come back exactly."""
+        return {
+            "theta": list(self.theta),
+            "searched_at": self.searched_at,
+            "polished_at": self.polished_at,
+            "warped": self.warped,
+        }
+
+    def fits(self, model: ExactGP) -> bool:
+        """Whether these are hyperparameters of such a model."""
+        return len(self.theta) == len(model.hyperparameters)
+
+    def needs_search(self, n: int) -> bool:
+        """Whether `n` rows call for a search from several starts."""
+        grown = n - self.searched_at
+        return grown < 0 or grown >= max(_SEARCH_LEAST, _SEARCH_GROWTH * self.searched_at)
+
+    def needs_polish(self, n: int) -> bool:
+        """Whether `n` rows call for moving the hyperparameters at all."""
+        return n - self.polished_at >= 1 + n // _POLISH_EVERY or n < self.polished_at
+
+
+def fit(model: ExactGP, before: Remembered | None) -> Remembered:
+    """Fit a model as far as that is due.
+
+    Args:
+        model: Moved to its new hyperparameters.
+        before: What was remembered; None for nothing.
+
+    Returns:
+        What to remember.
+
+    Raises:
+        NotPositiveDefiniteError: If no hyperparameters allow a factorisation.
+    """
+    regression = model.regression
+    n = len(regression.y)
+    if before is not None and not before.fits(model):
+        before = None
+    if before is None or before.needs_search(n):
+        starts = regression.search_starts()
+        if before is not None:
+            starts = np.vstack([starts, before.theta])
+        if n > _COARSE:
+            some = regression.subset(np.linspace(0, n - 1, _COARSE).astype(np.intp))
+            model.fit(starts=some.fit(starts, _SEARCH_EVALUATIONS)[None], max_evaluations=_POLISH_EVALUATIONS)
+        else:
+            model.fit(starts=starts, max_evaluations=_SEARCH_EVALUATIONS)
+        return Remembered(tuple(model.hyperparameters.tolist()), n, n)
+    if not before.needs_polish(n):
+        model.hyperparameters = np.array(before.theta)
+        return before
+    model.fit(starts=np.array([before.theta]), max_evaluations=_POLISH_EVALUATIONS)
+    return Remembered(tuple(model.hyperparameters.tolist()), before.searched_at, n, before.warped)

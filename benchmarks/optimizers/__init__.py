@@ -1,0 +1,1 @@
+"""The optimizers that are compared, one file each."""

@@ -1,0 +1,11 @@
+"""Known functions whose objective is told with normal noise; regrets are of the noise-free value."""
+
+from dataclasses import replace
+
+from problems.smooth import BRANIN, HARTMANN6
+
+BRANIN_5 = replace(BRANIN, name="Branin, noise sd 5", family="noisy", noise_sd=5.0, trials=30)
+HARTMANN6_01 = replace(HARTMANN6, name="Hartmann-6, noise sd 0.1", family="noisy", noise_sd=0.1)
+HARTMANN6_025 = replace(HARTMANN6, name="Hartmann-6, noise sd 0.25", family="noisy", noise_sd=0.25)
+
+ALL = (BRANIN_5, HARTMANN6_01, HARTMANN6_025)

@@ -1,0 +1,1 @@
+"""Kernels, one file a kind; each is a `gpytorch.kernels.Kernel`."""

@@ -1,0 +1,502 @@
+"""Exact Gaussian process regression on arrays: evidence, fit and prediction with closed-form gradients.
+
+The engine room of `gp.models.exact`. Its matrices are small (tens to hundreds of rows) and its calls many, so it works
+on numpy arrays: an operation on a few numbers costs a third of what it costs on tensors, and no graph is built.
+
+Alphabet. X: `n x d` features. y: targets, `n`. g: groups of features that share a lengthscale. l: lengthscales.
+r²: squared distance in units of the lengthscales. m: test points. c: columns of targets that share one kernel matrix
+(fantasies). a: anchors. D: noise variances. L: Cholesky factor of `K = k + D`. theta: log lengthscales, `g`, then the
+log noise variance if that is learned. b: hyperparameter vectors.
+
+The kernel is Matérn-5/2 with unit variance, `k(r) = (1 + s + s²/3) exp(-s)` with `s = sqrt(5) r`, and is written as a
+function of r² throughout: `dk/d(r²) = -(5/6)(1 + s) exp(-s)` is finite where points coincide, while `dr/dX` is not.
+"""
+
+import dataclasses
+import functools
+import math
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg.blas import dtrmm
+from scipy.linalg.lapack import dpotrf, dpotri, dtrtri
+
+from gp.errors import NotPositiveDefiniteError
+from gp.quasi_newton import minimize
+
+FloatArray = NDArray[np.float64]
+
+LENGTHSCALE_MEDIAN: Final = 0.5
+"""Median of the lengthscale prior in one dimension, in units of the cube's side; it grows with sqrt(g)."""
+LENGTHSCALE_LOG_SD: Final = 0.7
+"""Standard deviation of the log lengthscale under its prior."""
+LENGTHSCALE_BOUNDS: Final = (0.025, 1e3)
+"""Where the lengthscales are searched, in units of the cube's side."""
+NOISE_LOG_MEAN: Final = -1.75
+"""Mean of the log noise variance under its prior, in units of the variance of Y."""
+NOISE_LOG_SD: Final = 2.5
+"""Standard deviation of the log noise variance under its prior: wide, so that a deterministic outcome is seen as one."""
+NOISE_BOUNDS: Final = (1e-7, 4.0)
+"""Where the noise variance is searched, in units of the variance of Y."""
+LEAST_VARIANCE: Final = 1e-12
+"""Least predictive variance in units of the variance of y; below it the difference of ones holds no digit."""
+_RESTARTS: Final = ((1.0, 1.0), (2.0, 0.3), (0.5, 300.0))
+"""Starts of a search: factors on the prior's modes of lengthscale and noise (smooth and clean, rough and noisy)."""
+_JITTERS: Final = (0.0, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4)
+"""Diagonal shifts tried in turn where K is not positive definite in floats, relative to its unit diagonal."""
+_LARGE_PRODUCT: Final = 2**15
+"""Entries of a matrix from which on a triangular product, half the work, beats a full one."""
+_LOG_2PI: Final = math.log(2.0 * math.pi)
+
+
+def matern(r2: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The kernel and its derivative with respect to r², any shape."""
+    s = np.sqrt(5.0 * r2)
+    decay = np.exp(-s)
+    slope = (s + 1.0) * decay
+    value = s * s
+    value *= decay
+    value *= 1.0 / 3.0
+    value += slope
+    slope *= -5.0 / 6.0
+    return value, slope
+
+
+def squared_distances(A: FloatArray, B: FloatArray) -> FloatArray:
+    """Squared Euclidean distances between the rows of `m x d` and `n x d`, `m x n`; never negative."""
+    r2: FloatArray = A @ B.T
+    r2 *= -2.0
+    r2 += np.einsum("ij,ij->i", A, A)[:, None]
+    r2 += np.einsum("ij,ij->i", B, B)
+    return np.maximum(r2, 0.0, out=r2)
+
+
+def cholesky(K: FloatArray, name: str) -> FloatArray:
+    """Lower Cholesky factor, shifted on the diagonal only where that is needed.
+
+    Args:
+        K: Symmetric, `n x n`, with a diagonal of about 1.
+        name: What the matrix is, for the message.
+
+    Returns:
+        L with `L L' = K + shift I`.
+
+    Raises:
+        NotPositiveDefiniteError: If an entry is not finite, or the largest shift is not enough.
+    """
+    for jitter in _JITTERS:
+        L, info = dpotrf(K if jitter == 0.0 else K + jitter * np.eye(len(K)), lower=1, clean=1)
+        if info == 0 and np.isfinite(L).all():
+            factor: FloatArray = L
+            return factor
+    if not np.isfinite(K).all():
+        cause = "it holds values that are not finite"
+    else:
+        cause = f"it is not positive definite at jitter {_JITTERS[-1]:g}"
+    raise NotPositiveDefiniteError(
+        f"{name} ({len(K)} x {len(K)}): {cause}. Likely causes: (a) duplicate rows with almost no noise: merge them or "
+        "raise the noise; (b) a lengthscale far above the data's range: check its prior."
+    )
+
+
+@dataclass(frozen=True)
+class Anchors:
+    """Points whose covariance with many test points is asked for."""
+
+    scaled: FloatArray
+    """The points over their lengthscales, `a x d`."""
+    half: FloatArray
+    """`k(anchors, X) L^-T`, `a x n`."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Means and variances at test points, and the way back from them to the points."""
+
+    mean: FloatArray
+    """Posterior means, `m x c`, in units of Y."""
+    variance: FloatArray
+    """Posterior variances of the latent function, `m`, in units of Y squared; shared by the columns."""
+    _predictor: "Predictor"
+    _scaled: FloatArray
+    _slope: FloatArray
+    _half: FloatArray
+
+    def rows(self, rows: NDArray[np.intp]) -> "Prediction":
+        """The prediction at some of the test points."""
+        return Prediction(
+            self.mean[rows],
+            self.variance[rows],
+            self._predictor,
+            self._scaled[rows],
+            self._slope[rows],
+            self._half[rows],
+        )
+
+    def covariance(self, anchors: Anchors) -> FloatArray:
+        """Posterior covariances of the latent function at the test points with it at some others.
+
+        Args:
+            anchors: The others, as `Predictor.anchor` prepared them.
+
+        Returns:
+            Covariances, `m x a`, in units of Y squared.
+        """
+        k, _ = matern(squared_distances(self._scaled, anchors.scaled))
+        return self._predictor.scale**2 * (k - self._half @ anchors.half.T)
+
+    def pullback(
+        self,
+        grad_mean: FloatArray,
+        grad_variance: FloatArray,
+        anchors: Anchors | None = None,
+        grad_covariance: FloatArray | None = None,
+    ) -> FloatArray:
+        """Gradient with respect to the test points of a function of the means, variances and covariances.
+
+        Args:
+            grad_mean: The function's derivatives with respect to `mean`, `m x c`.
+            grad_variance: Its derivatives with respect to `variance`, `m`.
+            anchors: The points whose `covariance` it uses, if it does.
+            grad_covariance: Its derivatives with respect to those, `m x a`.
+
+        Returns:
+            Derivatives with respect to the features of each test point, `m x d`.
+        """
+        p = self._predictor
+        through_half = (-2.0 * p.scale**2) * grad_variance[:, None] * self._half
+        if anchors is None or grad_covariance is None:
+            weights = through_half @ p.inverse_factor
+            weights += (p.scale * grad_mean) @ p.alpha.T
+            weights *= self._slope
+            total, towards = weights.sum(1), weights @ p.scaled_X
+        else:
+            along = p.scale**2 * grad_covariance
+            weights = (through_half - along @ anchors.half) @ p.inverse_factor
+            weights += (p.scale * grad_mean) @ p.alpha.T
+            weights *= self._slope
+            direct = along * matern(squared_distances(self._scaled, anchors.scaled))[1]
+            total = weights.sum(1) + direct.sum(1)
+            towards = weights @ p.scaled_X + direct @ anchors.scaled
+        gradient: FloatArray = (total[:, None] * self._scaled - towards) * (2.0 / p.lengthscales)
+        return gradient
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A conditioned Gaussian process with everything precomputed."""
+
+    scaled_X: FloatArray
+    """Conditioning points over their lengthscales, `n x d`."""
+    lengthscales: FloatArray
+    """One a feature, `d`."""
+    inverse_factor: FloatArray
+    """`L^-1`, `n x n`."""
+    diagonal: FloatArray
+    """Noise variances of the targets on the scale of y, `n`."""
+    targets: FloatArray
+    """Targets on the scale of y, `n x c`."""
+    white: FloatArray
+    """`L^-1` times the centred targets, `n x c`."""
+    mean: float
+    """The prior mean on y."""
+    offset: float = 0.0
+    """What y = 0 stands for, in units of Y."""
+    scale: float = 1.0
+    """What a unit of y stands for, in units of Y."""
+
+    @functools.cached_property
+    def alpha(self) -> FloatArray:
+        """`K^-1` times the centred targets, `n x c`."""
+        solved: FloatArray = self.inverse_factor.T @ self.white
+        return solved
+
+    def _times_inverse(self, k: FloatArray) -> FloatArray:
+        """`k L^-T` for `m x n` kernel values, by a triangular product where half the work is worth a call."""
+        if k.size < _LARGE_PRODUCT:
+            return k @ self.inverse_factor.T
+        product: FloatArray = dtrmm(1.0, self.inverse_factor.T, k.T, lower=0, trans_a=1).T
+        return product
+
+    def fitted(self) -> tuple[FloatArray, FloatArray]:
+        """Posterior at the conditioning points themselves, without another product of matrices.
+
+        Since `K = k + D`, the mean there is `y - D alpha` and the variance `D - D² diag(K^-1)`.
+
+        Returns:
+            Means, `n x c`, and latent variances, `n`, as `predict` gives them.
+        """
+        mean = self.targets - self.diagonal[:, None] * self.alpha
+        precision = np.einsum("ij,ij->j", self.inverse_factor, self.inverse_factor)
+        variance = np.maximum(self.diagonal - self.diagonal**2 * precision, LEAST_VARIANCE)
+        return self.offset + self.scale * mean, self.scale**2 * variance
+
+    def predict(self, X: FloatArray) -> Prediction:
+        """Posterior at `m x d` test points, each on its own; cost `O(m n (n + d + c))`."""
+        scaled = X / self.lengthscales
+        k, slope = matern(squared_distances(scaled, self.scaled_X))
+        half = self._times_inverse(k)
+        variance = np.maximum(1.0 - np.einsum("ij,ij->i", half, half), LEAST_VARIANCE)
+        mean = half @ self.white + self.mean
+        return Prediction(
+            self.offset + self.scale * mean, self.scale**2 * variance, self, scaled, slope, half
+        )
+
+    def anchor(self, X: FloatArray) -> Anchors:
+        """Prepare `a x d` points for `Prediction.covariance`."""
+        scaled = X / self.lengthscales
+        return Anchors(scaled, matern(squared_distances(scaled, self.scaled_X))[0] @ self.inverse_factor.T)
+
+    def joint(self, X: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
+        """Joint posterior at `p x d` points on the scale of y.
+
+        Args:
+            X: Where, `p x d`.
+
+        Returns:
+            Means `p x c`, covariances of the latent function `p x p`, and `k(X, .) L^-T`, `p x n`, which `append`
+            takes.
+        """
+        scaled, half = dataclasses.astuple(self.anchor(X))
+        covariance = matern(squared_distances(scaled, scaled))[0] - half @ half.T
+        return half @ self.white + self.mean, covariance, half
+
+    def append(
+        self, X: FloatArray, targets: FloatArray, noise: FloatArray, joint: tuple[FloatArray, FloatArray, FloatArray]
+    ) -> "Predictor":
+        """The posterior after more observations, by further rows of the Cholesky factor: `O(p n²)`.
+
+        Args:
+            X: Where they were made, `p x d`.
+            targets: Observations, `p x c` on the scale of y.
+            noise: Their noise variances on that scale, `p`.
+            joint: What `joint(X)` gave.
+
+        Returns:
+            A new predictor with the same hyperparameters and prior mean.
+        """
+        mean, covariance, half = joint
+        n, p, c = len(self.scaled_X), len(X), targets.shape[1]
+        corner = inverse_of_factor(cholesky(covariance + np.diag(noise), "covariance of the appended points"))
+        inverse = np.zeros((n + p, n + p))
+        inverse[:n, :n] = self.inverse_factor
+        inverse[n:, :n] = -(corner @ half) @ self.inverse_factor
+        inverse[n:, n:] = corner
+        return dataclasses.replace(
+            self,
+            scaled_X=np.concatenate([self.scaled_X, X / self.lengthscales]),
+            inverse_factor=inverse,
+            diagonal=np.concatenate([self.diagonal, noise]),
+            targets=np.concatenate([np.broadcast_to(self.targets, (n, c)), targets]),
+            white=np.concatenate([np.broadcast_to(self.white, (n, c)), corner @ (targets - mean)]),
+        )
+
+
+def inverse_of_factor(L: FloatArray) -> FloatArray:
+    """Inverse of a lower triangular matrix with a positive diagonal."""
+    inverse, _ = dtrtri(L, lower=1)
+    result: FloatArray = inverse
+    return result
+
+
+@dataclass(frozen=True)
+class Regression:
+    """Targets at points, with a prior over the hyperparameters of the kernel that explains them."""
+
+    X: FloatArray
+    """Features, `n x d`."""
+    y: FloatArray
+    """Targets, `n`, of variance about 1."""
+    known_variance: FloatArray
+    """Noise variance of each target, `n`; 0 where it is learned."""
+    unknown: FloatArray
+    """1 where the noise is learned, else 0, `n`."""
+    groups: NDArray[np.intp]
+    """For each feature the index of its lengthscale, `d`."""
+    center: bool
+    """Whether the prior mean is free, or 0."""
+    lengthscale_log_median: float
+    """Median of the log lengthscales under their prior."""
+
+    @functools.cached_property
+    def n_lengthscales(self) -> int:
+        """How many lengthscales there are."""
+        return int(self.groups.max()) + 1
+
+    @functools.cached_property
+    def learns_noise(self) -> bool:
+        """Whether theta ends with a log noise variance."""
+        return bool(self.unknown.any())
+
+    @functools.cached_property
+    def _group_distances(self) -> FloatArray:
+        """Squared distances along each group's features, `g x n²`."""
+        n = len(self.y)
+        distances = np.zeros((self.n_lengthscales, n, n))
+        for feature, group in enumerate(self.groups):
+            column = self.X[:, feature]
+            distances[group] += np.square(column[:, None] - column[None, :])
+        return distances.reshape(self.n_lengthscales, n * n)
+
+    def subset(self, rows: NDArray[np.intp]) -> "Regression":
+        """The same with some of its rows only."""
+        return dataclasses.replace(
+            self, X=self.X[rows], y=self.y[rows], known_variance=self.known_variance[rows], unknown=self.unknown[rows]
+        )
+
+    def lengthscales(self, theta: FloatArray) -> FloatArray:
+        """One lengthscale a feature, `d`."""
+        scales: FloatArray = np.exp(theta[: self.n_lengthscales])[self.groups]
+        return scales
+
+    def diagonal(self, theta: FloatArray) -> FloatArray:
+        """Noise variances of the targets, `n`."""
+        return self.known_variance + (math.exp(theta[-1]) * self.unknown if self.learns_noise else 0.0)
+
+    def prior_mode(self) -> FloatArray:
+        """Hyperparameters of largest prior density, `h`."""
+        mode = np.full(self.n_lengthscales + self.learns_noise, self.lengthscale_log_median - LENGTHSCALE_LOG_SD**2)
+        if self.learns_noise:
+            mode[-1] = NOISE_LOG_MEAN - NOISE_LOG_SD**2
+        return mode
+
+    def log_prior(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Log density of lengthscales and noise variance (not of their logs), and its gradient.
+
+        Args:
+            theta: Hyperparameter vectors, `b x h`.
+
+        Returns:
+            Log densities, `b`, and their gradients with respect to `theta`, `b x h`.
+        """
+        mean = np.full(theta.shape[1], self.lengthscale_log_median)
+        sd = np.full(theta.shape[1], LENGTHSCALE_LOG_SD)
+        if self.learns_noise:
+            mean[-1], sd[-1] = NOISE_LOG_MEAN, NOISE_LOG_SD
+        z = (theta - mean) / sd
+        constant = -np.log(sd).sum() - 0.5 * _LOG_2PI * theta.shape[1]
+        return (-theta - 0.5 * z * z).sum(1) + constant, -1.0 - z / sd
+
+    def log_evidence(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Log marginal likelihood of y at the best constant mean, and its gradient.
+
+        With `a = K^-1 (y - mean)` the gradient is `1/2 tr((a a' - K^-1) dK)`: the profiled mean adds nothing, since
+        the evidence is stationary in it.
+
+        Args:
+            theta: Hyperparameter vectors, `b x h`.
+
+        Returns:
+            Log evidences, `b`, -infinity where K cannot be factored; gradients, `b x h`.
+        """
+        values = np.empty(len(theta))
+        gradients = np.zeros(theta.shape)
+        for row, one in enumerate(theta):
+            values[row] = self._evidence(one, gradients[row])
+        return values, gradients
+
+    def _evidence(self, theta: FloatArray, gradient: FloatArray) -> float:
+        y, n, g = self.y, len(self.y), self.n_lengthscales
+        precision = np.exp(-2.0 * theta[:g])
+        k, slope = matern((precision @ self._group_distances).reshape(n, n))
+        k.flat[:: n + 1] += self.diagonal(theta)
+        # k is symmetric, so that its transpose is k in LAPACK's order; clean zeroes the other triangle.
+        L, info = dpotrf(k.T, lower=1, clean=1, overwrite_a=1)
+        if info != 0:
+            return -math.inf
+        log_det = 2.0 * np.log(L.diagonal()).sum()
+        triangle, _ = dpotri(L, lower=1, overwrite_c=1)
+        inverse = triangle + triangle.T
+        inverse.flat[:: n + 1] *= 0.5
+        alpha = inverse @ y
+        if self.center:
+            ones = inverse.sum(1)
+            mean = alpha.sum() / ones.sum()
+            alpha -= mean * ones
+            value = -0.5 * float((y - mean) @ alpha + log_det + n * _LOG_2PI)
+        else:
+            value = -0.5 * float(y @ alpha + log_det + n * _LOG_2PI)
+        if self.learns_noise:
+            gradient[-1] = 0.5 * math.exp(theta[-1]) * ((alpha * alpha - inverse.diagonal()) @ self.unknown)
+        inverse *= -1.0
+        inverse += np.multiply.outer(alpha, alpha)
+        inverse *= slope
+        gradient[:g] = -precision * (self._group_distances @ inverse.reshape(n * n))
+        return value
+
+    def search_starts(self) -> FloatArray:
+        """Hyperparameter vectors that cover the prior, `b x h`: where a fit starts that knows nothing yet."""
+        starts = np.tile(self.prior_mode(), (len(_RESTARTS), 1))
+        factors = np.log(np.array(_RESTARTS))
+        starts[:, : self.n_lengthscales] += factors[:, :1]
+        if self.learns_noise:
+            starts[:, -1] += factors[:, 1]
+        return starts
+
+    def fit(self, starts: FloatArray, max_evaluations: int) -> FloatArray:
+        """Hyperparameters where evidence times prior is largest.
+
+        Args:
+            starts: Vectors to start from, `b x h`.
+            max_evaluations: Evaluations of the whole stack of starts, at most.
+
+        Returns:
+            The best vector found, `h`.
+
+        Raises:
+            NotPositiveDefiniteError: If the kernel matrix cannot be factored at any start.
+        """
+        lower = np.full(starts.shape[1], math.log(LENGTHSCALE_BOUNDS[0]))
+        upper = np.full(starts.shape[1], math.log(LENGTHSCALE_BOUNDS[1]))
+        if self.learns_noise:
+            lower[-1], upper[-1] = np.log(NOISE_BOUNDS)
+
+        def loss(theta: FloatArray) -> tuple[FloatArray, FloatArray]:
+            evidence, evidence_gradient = self.log_evidence(theta)
+            prior, prior_gradient = self.log_prior(theta)
+            return -(evidence + prior), -(evidence_gradient + prior_gradient)
+
+        found, values = minimize(
+            loss,
+            starts,
+            lower,
+            upper,
+            max_evaluations=max_evaluations,
+            gradient_tolerance=1e-3,
+            decrease_tolerance=1e-4,  # in nats: 1e-7 cost 50 evaluations instead of 35 and gained 2e-4 nats
+        )
+        if not np.isfinite(values).any():
+            n = len(self.y)
+            raise NotPositiveDefiniteError(
+                f"K_XX ({n} x {n}) cannot be factored at any of {len(starts)} starts of the fit. Likely causes: (a) "
+                "many duplicate rows with noise=0.0: merge them or let the noise be learned; (b) features that are "
+                "not scaled to about the unit cube."
+            )
+        best: FloatArray = found[int(np.argmin(values))]
+        return best
+
+    def condition(self, theta: FloatArray) -> Predictor:
+        """The posterior given hyperparameters.
+
+        Args:
+            theta: Hyperparameters, `h`.
+
+        Returns:
+            It, on the scale of y.
+
+        Raises:
+            NotPositiveDefiniteError: If K cannot be factored with any jitter.
+        """
+        lengthscales = self.lengthscales(theta)
+        scaled = self.X / lengthscales
+        k, _ = matern(squared_distances(scaled, scaled))
+        diagonal = self.diagonal(theta)
+        k.flat[:: len(k) + 1] = 1.0 + diagonal
+        inverse_factor = inverse_of_factor(cholesky(k, "K_XX"))
+        ones = inverse_factor.sum(1)
+        white = inverse_factor @ self.y
+        mean = float(ones @ white / (ones @ ones)) if self.center else 0.0
+        white = (white - mean * ones)[:, None]
+        return Predictor(scaled, lengthscales, inverse_factor, diagonal, self.y[:, None], white, mean)

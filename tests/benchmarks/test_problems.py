@@ -1,0 +1,87 @@
+"""A problem's stated answer is one: nothing found is better, and something attains it."""
+
+import gzip
+
+import numpy as np
+import pytest
+from problems import constrained, mixed, multimodal, noisy, smooth, steplaw
+from problems.crashing import CRASHING_HARTMANN6
+from scipy.stats import qmc
+
+KNOWN = (*smooth.ALL, *multimodal.ALL, *noisy.ALL, *mixed.ALL, *constrained.ALL)
+
+
+def name(problem):
+    return problem.name
+
+
+def sobol_values(problem):
+    points = qmc.Sobol(problem.space.dim, rng=np.random.default_rng(5)).random_base2(12)
+    return np.array([problem.true_value(problem.outcomes(problem.space.decode(u))) for u in points])
+
+
+@pytest.mark.parametrize("problem", KNOWN, ids=name)
+def test_no_sobol_point_beats_the_stated_minimum(problem):
+    assert sobol_values(problem).min() >= problem.minimum - 1e-9
+
+
+@pytest.mark.parametrize("problem", KNOWN, ids=name)
+def test_the_stated_argmin_is_feasible_and_attains_the_minimum(problem):
+    value = problem.true_value(problem.outcomes(problem.argmin))
+    # as many digits as the argmin is written with allow
+    assert problem.minimum - 1e-9 <= value <= problem.minimum + 1e-5 * max(1.0, abs(problem.minimum))
+
+
+@pytest.mark.parametrize("problem", KNOWN, ids=name)
+def test_the_argmin_belongs_to_the_space(problem):
+    assert problem.space.validate(problem.argmin) == problem.argmin
+
+
+@pytest.mark.parametrize("problem", constrained.ALL, ids=name)
+def test_finding_nothing_feasible_is_charged_more_than_what_is_feasible(problem):
+    values = sobol_values(problem)
+    feasible = values[np.isfinite(values)]
+    assert (feasible - problem.minimum <= problem.infeasible_regret).mean() >= 0.99
+
+
+def test_much_of_the_crashing_cube_breaks_and_its_minimum_does_not():
+    rng = np.random.default_rng(0)
+    points = CRASHING_HARTMANN6.space.sample(1000, rng)
+    broken = np.mean([CRASHING_HARTMANN6.breaks(CRASHING_HARTMANN6.space.decode(u)) for u in points])
+    assert 0.75 < broken < 0.88  # 1 - 0.6² / 2
+    assert not CRASHING_HARTMANN6.breaks(CRASHING_HARTMANN6.argmin)
+
+
+# -- replayed tables --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def surfaces(tmp_path):
+    rows = ["surface,lr,bs,loss"]
+    for surface, offset in (("a", 2.0), ("b", 3.0)):
+        rows += [
+            f"{surface},{lr},{bs},{offset + abs(i - 1) + abs(j - 2)}"
+            for i, lr in enumerate((0.001, 0.002, 0.004))
+            for j, bs in enumerate((32, 64, 128, 256))
+        ]
+    with gzip.open(tmp_path / "surfaces.csv.gz", "wt") as file:
+        file.write("\n".join(rows) + "\n")
+    (problem,) = steplaw.load(tmp_path)
+    return problem
+
+
+def test_a_seed_is_a_surface(surfaces):
+    assert surfaces.n_seeds == 2
+    assert [surfaces.instance(seed).minimum for seed in (0, 1)] == [2.0, 3.0]
+
+
+def test_a_replayed_run_sees_every_grid_point_once(surfaces):
+    surface = surfaces.instance(0)
+    evaluate = surface.evaluator()
+    losses = [evaluate({"lr": 0.002, "batch_size": 128.0})["y"] for _ in range(12)]
+    assert losses[0] == surface.minimum
+    assert sorted(losses) == sorted(2.0 + abs(i - 1) + abs(j - 2) for i in range(3) for j in range(4))
+
+
+def test_without_the_table_there_is_no_such_problem(tmp_path):
+    assert steplaw.load(tmp_path) == ()
