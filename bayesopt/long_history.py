@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesopt.record.history import History
-from gp.regression import squared_distances
+from gp.array_kernels import squared_distances
 
 FloatArray = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -75,7 +75,9 @@ def _spread(Z: FloatArray, kept: Rows, n: int) -> Rows:
     """Rows `kept` and more of them, n in all, each the farthest from those before."""
     chosen = list(kept)
     nearest = squared_distances(Z, Z[kept]).min(1)
+    nearest[kept] = -np.inf  # never again, not even where all others lie at the same places
     for _ in range(n - len(chosen)):
         chosen.append(int(nearest.argmax()))
         nearest = np.minimum(nearest, np.square(Z - Z[chosen[-1]]).sum(1))
+        nearest[chosen[-1]] = -np.inf
     return np.sort(np.array(chosen, dtype=np.intp))

@@ -5,9 +5,8 @@ by a quarter; between searches the last optimum is *polished*, and of a long his
 remembered is kept with the trial that was asked, so that another process does the same.
 """
 
-import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -18,14 +17,16 @@ _SEARCH_GROWTH: Final = 0.25
 """A search is due when the rows have grown by this share since the last one,"""
 _SEARCH_LEAST: Final = 5
 """and by at least this many."""
-_POLISH_EVERY: Final = 100
-"""A polish is due after `1 + n // 100` further rows."""
+_POLISH_EVERY: Final = 25
+"""A polish is due after `1 + n // 25` further rows."""
 _POLISH_EVALUATIONS: Final = 12
 """Evaluations of a polish, at most; four to eight reach the optimum from where one trial moved it."""
 _SEARCH_EVALUATIONS: Final = 30
 """Evaluations of a search, each of all its starts, at most."""
 _COARSE: Final = 100
 """Rows on which a search is made; its optimum is then polished on all of them."""
+_LARGEST: Final = 100.0
+"""No fit ends at a hyperparameter of this size, a logarithm, and the exponential of much more overflows."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ class Remembered:
     polished_at: int
     """Rows when the hyperparameters last moved."""
     warped: bool = False
-    """Whether the evidence asked for a warp of the objective at the last search."""
+    """Whether the evidence asked for a curved scale of the outcome at the last search,"""
+    additive: bool = False
+    """and for a kernel of few interactions."""
 
     @classmethod
     def from_json(cls, memory: Any) -> "Remembered | None":
@@ -48,19 +51,15 @@ class Remembered:
             return None
         try:
             theta = tuple(float(value) for value in memory["theta"])
-            found = cls(theta, int(memory["searched_at"]), int(memory["polished_at"]), bool(memory["warped"]))
-        except (KeyError, TypeError, ValueError):
+            at = int(memory["searched_at"]), int(memory["polished_at"])
+            found = cls(theta, *at, bool(memory["warped"]), bool(memory["additive"]))
+        except (KeyError, TypeError, ValueError, OverflowError):
             return None
-        return found if all(map(math.isfinite, theta)) else None
+        return found if all(abs(value) <= _LARGEST for value in theta) else None
 
     def to_json(self) -> dict[str, Any]:
         """A dict for the trial's record; floats come back exactly."""
-        return {
-            "theta": list(self.theta),
-            "searched_at": self.searched_at,
-            "polished_at": self.polished_at,
-            "warped": self.warped,
-        }
+        return asdict(self) | {"theta": list(self.theta)}
 
     def fits(self, model: ExactGP) -> bool:
         """Whether these are hyperparameters of such a model."""
@@ -99,12 +98,15 @@ def fit(model: ExactGP, before: Remembered | None) -> Remembered:
             starts = np.vstack([starts, before.theta])
         if n > _COARSE:
             some = regression.subset(np.linspace(0, n - 1, _COARSE).astype(np.intp))
-            model.fit(starts=some.fit(starts, _SEARCH_EVALUATIONS)[None], max_evaluations=_POLISH_EVALUATIONS)
+            starts = some.fit(starts, _SEARCH_EVALUATIONS)[None]
+            model.fit(starts=starts, max_evaluations=_POLISH_EVALUATIONS)
         else:
             model.fit(starts=starts, max_evaluations=_SEARCH_EVALUATIONS)
-        return Remembered(tuple(model.hyperparameters.tolist()), n, n)
-    if not before.needs_polish(n):
+        after = Remembered((), n, n)
+    elif before.needs_polish(n):
+        model.fit(starts=np.array([before.theta]), max_evaluations=_POLISH_EVALUATIONS)
+        after = replace(before, polished_at=n)
+    else:
         model.hyperparameters = np.array(before.theta)
-        return before
-    model.fit(starts=np.array([before.theta]), max_evaluations=_POLISH_EVALUATIONS)
-    return Remembered(tuple(model.hyperparameters.tolist()), before.searched_at, n, before.warped)
+        after = before
+    return replace(after, theta=tuple(model.hyperparameters.tolist()))

@@ -3,13 +3,9 @@
 The engine room of `gp.models.exact`. Its matrices are small (tens to hundreds of rows) and its calls many, so it works
 on numpy arrays: an operation on a few numbers costs a third of what it costs on tensors, and no graph is built.
 
-Alphabet. X: `n x d` features. y: targets, `n`. g: groups of features that share a lengthscale. l: lengthscales.
-r²: squared distance in units of the lengthscales. m: test points. c: columns of targets that share one kernel matrix
-(fantasies). a: anchors. D: noise variances. L: Cholesky factor of `K = k + D`. theta: log lengthscales, `g`, then the
-log noise variance if that is learned. b: hyperparameter vectors.
-
-The kernel is Matérn-5/2 with unit variance, `k(r) = (1 + s + s²/3) exp(-s)` with `s = sqrt(5) r`, and is written as a
-function of r² throughout: `dk/d(r²) = -(5/6)(1 + s) exp(-s)` is finite where points coincide, while `dr/dX` is not.
+Alphabet. X: `n x d` features. y: targets, `n`. m: test points. c: columns of targets that share one kernel matrix
+(fantasies). a: anchors. D: noise variances. L: Cholesky factor of `K = k + D`. theta: the kernel's hyperparameters,
+then the log noise variance if that is learned, `h`. b: hyperparameter vectors.
 """
 
 import dataclasses
@@ -20,24 +16,16 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.blas import dtrmm
 from scipy.linalg.lapack import dpotrf, dpotri, dtrtri
 
+from gp.array_kernels import FloatArray, Kernel, Values
 from gp.errors import NotPositiveDefiniteError
 from gp.quasi_newton import minimize
 
-FloatArray = NDArray[np.float64]
-
-LENGTHSCALE_MEDIAN: Final = 0.5
-"""Median of the lengthscale prior in one dimension, in units of the cube's side; it grows with sqrt(g)."""
-LENGTHSCALE_LOG_SD: Final = 0.7
-"""Standard deviation of the log lengthscale under its prior."""
-LENGTHSCALE_BOUNDS: Final = (0.025, 1e3)
-"""Where the lengthscales are searched, in units of the cube's side."""
-NOISE_LOG_MEAN: Final = -1.75
+NOISE_LOG_MODE: Final = -8.0
 """Mean of the log noise variance under its prior, in units of the variance of Y."""
 NOISE_LOG_SD: Final = 2.5
-"""Standard deviation of the log noise variance under its prior: wide, so that a deterministic outcome is seen as one."""
+"""Standard deviation of the log noise variance under its prior: wide, so that exact outcomes are seen as such."""
 NOISE_BOUNDS: Final = (1e-7, 4.0)
 """Where the noise variance is searched, in units of the variance of Y."""
 LEAST_VARIANCE: Final = 1e-12
@@ -46,31 +34,13 @@ _RESTARTS: Final = ((1.0, 1.0), (2.0, 0.3), (0.5, 300.0))
 """Starts of a search: factors on the prior's modes of lengthscale and noise (smooth and clean, rough and noisy)."""
 _JITTERS: Final = (0.0, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4)
 """Diagonal shifts tried in turn where K is not positive definite in floats, relative to its unit diagonal."""
-_LARGE_PRODUCT: Final = 2**15
-"""Entries of a matrix from which on a triangular product, half the work, beats a full one."""
+_AT_ONCE: Final = 2**14
+"""Most kernel values between test points and conditioning points whose slopes are computed along with them;"""
+_ROWS: Final = 64
+"""Rows of a triangle of K that are made at once."""
+_PIECE: Final = 2**15
+"""and most that are worked on at once: what is larger leaves the processor's cache."""
 _LOG_2PI: Final = math.log(2.0 * math.pi)
-
-
-def matern(r2: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """The kernel and its derivative with respect to r², any shape."""
-    s = np.sqrt(5.0 * r2)
-    decay = np.exp(-s)
-    slope = (s + 1.0) * decay
-    value = s * s
-    value *= decay
-    value *= 1.0 / 3.0
-    value += slope
-    slope *= -5.0 / 6.0
-    return value, slope
-
-
-def squared_distances(A: FloatArray, B: FloatArray) -> FloatArray:
-    """Squared Euclidean distances between the rows of `m x d` and `n x d`, `m x n`; never negative."""
-    r2: FloatArray = A @ B.T
-    r2 *= -2.0
-    r2 += np.einsum("ij,ij->i", A, A)[:, None]
-    r2 += np.einsum("ij,ij->i", B, B)
-    return np.maximum(r2, 0.0, out=r2)
 
 
 def cholesky(K: FloatArray, name: str) -> FloatArray:
@@ -121,19 +91,8 @@ class Prediction:
     """Posterior variances of the latent function, `m`, in units of Y squared; shared by the columns."""
     _predictor: "Predictor"
     _scaled: FloatArray
-    _slope: FloatArray
+    _values: Values | None
     _half: FloatArray
-
-    def rows(self, rows: NDArray[np.intp]) -> "Prediction":
-        """The prediction at some of the test points."""
-        return Prediction(
-            self.mean[rows],
-            self.variance[rows],
-            self._predictor,
-            self._scaled[rows],
-            self._slope[rows],
-            self._half[rows],
-        )
 
     def covariance(self, anchors: Anchors) -> FloatArray:
         """Posterior covariances of the latent function at the test points with it at some others.
@@ -144,7 +103,7 @@ class Prediction:
         Returns:
             Covariances, `m x a`, in units of Y squared.
         """
-        k, _ = matern(squared_distances(self._scaled, anchors.scaled))
+        k = self._predictor.values(self._scaled, anchors.scaled)
         return self._predictor.scale**2 * (k - self._half @ anchors.half.T)
 
     def pullback(
@@ -166,21 +125,16 @@ class Prediction:
             Derivatives with respect to the features of each test point, `m x d`.
         """
         p = self._predictor
-        through_half = (-2.0 * p.scale**2) * grad_variance[:, None] * self._half
-        if anchors is None or grad_covariance is None:
-            weights = through_half @ p.inverse_factor
-            weights += (p.scale * grad_mean) @ p.alpha.T
-            weights *= self._slope
-            total, towards = weights.sum(1), weights @ p.scaled_X
-        else:
-            along = p.scale**2 * grad_covariance
-            weights = (through_half - along @ anchors.half) @ p.inverse_factor
-            weights += (p.scale * grad_mean) @ p.alpha.T
-            weights *= self._slope
-            direct = along * matern(squared_distances(self._scaled, anchors.scaled))[1]
-            total = weights.sum(1) + direct.sum(1)
-            towards = weights @ p.scaled_X + direct @ anchors.scaled
-        gradient: FloatArray = (total[:, None] * self._scaled - towards) * (2.0 / p.lengthscales)
+        half = (-2.0 * p.scale**2) * grad_variance[:, None] * self._half
+        along = None if grad_covariance is None else p.scale**2 * grad_covariance
+        if anchors is not None and along is not None:
+            half -= along @ anchors.half
+        weights = half @ p.inverse_factor
+        weights += (p.scale * grad_mean) @ p.alpha.T
+        values = p.between(self._scaled, p.scaled_X) if self._values is None else self._values
+        gradient = values.pullback(weights)
+        if anchors is not None and along is not None:
+            gradient += p.between(self._scaled, anchors.scaled).pullback(along)
         return gradient
 
 
@@ -188,6 +142,10 @@ class Prediction:
 class Predictor:
     """A conditioned Gaussian process with everything precomputed."""
 
+    kernel: Kernel
+    """What the prior covariance is,"""
+    theta: FloatArray
+    """and its hyperparameters."""
     scaled_X: FloatArray
     """Conditioning points over their lengthscales, `n x d`."""
     lengthscales: FloatArray
@@ -213,12 +171,19 @@ class Predictor:
         solved: FloatArray = self.inverse_factor.T @ self.white
         return solved
 
-    def _times_inverse(self, k: FloatArray) -> FloatArray:
-        """`k L^-T` for `m x n` kernel values, by a triangular product where half the work is worth a call."""
-        if k.size < _LARGE_PRODUCT:
-            return k @ self.inverse_factor.T
-        product: FloatArray = dtrmm(1.0, self.inverse_factor.T, k.T, lower=0, trans_a=1).T
-        return product
+    def between(self, scaled: FloatArray, others: FloatArray) -> Values:
+        """Prior covariances on the scale of y between points over their lengthscales, `m x d` and `n x d`."""
+        return self.kernel.between(self.theta, scaled, others)
+
+    def values(self, scaled: FloatArray, others: FloatArray) -> FloatArray:
+        """The same values alone, `m x n`."""
+        rows = max(1, _PIECE // len(others))
+        if len(scaled) <= rows:
+            return self.kernel.values(self.theta, scaled, others)
+        k = np.empty((len(scaled), len(others)))
+        for first in range(0, len(scaled), rows):
+            k[first : first + rows] = self.kernel.values(self.theta, scaled[first : first + rows], others)
+        return k
 
     def fitted(self) -> tuple[FloatArray, FloatArray]:
         """Posterior at the conditioning points themselves, without another product of matrices.
@@ -236,18 +201,20 @@ class Predictor:
     def predict(self, X: FloatArray) -> Prediction:
         """Posterior at `m x d` test points, each on its own; cost `O(m n (n + d + c))`."""
         scaled = X / self.lengthscales
-        k, slope = matern(squared_distances(scaled, self.scaled_X))
-        half = self._times_inverse(k)
+        values = None
+        if len(X) * len(self.scaled_X) <= _AT_ONCE:
+            values = self.between(scaled, self.scaled_X)
+            half = values.k @ self.inverse_factor.T
+        else:  # a pool: what only `pullback` needs is made when that is called
+            half = self.values(scaled, self.scaled_X) @ self.inverse_factor.T
         variance = np.maximum(1.0 - np.einsum("ij,ij->i", half, half), LEAST_VARIANCE)
         mean = half @ self.white + self.mean
-        return Prediction(
-            self.offset + self.scale * mean, self.scale**2 * variance, self, scaled, slope, half
-        )
+        return Prediction(self.offset + self.scale * mean, self.scale**2 * variance, self, scaled, values, half)
 
     def anchor(self, X: FloatArray) -> Anchors:
         """Prepare `a x d` points for `Prediction.covariance`."""
         scaled = X / self.lengthscales
-        return Anchors(scaled, matern(squared_distances(scaled, self.scaled_X))[0] @ self.inverse_factor.T)
+        return Anchors(scaled, self.values(scaled, self.scaled_X) @ self.inverse_factor.T)
 
     def joint(self, X: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Joint posterior at `p x d` points on the scale of y.
@@ -260,7 +227,7 @@ class Predictor:
             takes.
         """
         scaled, half = dataclasses.astuple(self.anchor(X))
-        covariance = matern(squared_distances(scaled, scaled))[0] - half @ half.T
+        covariance = self.values(scaled, scaled) - half @ half.T
         return half @ self.white + self.mean, covariance, half
 
     def append(
@@ -313,17 +280,10 @@ class Regression:
     """Noise variance of each target, `n`; 0 where it is learned."""
     unknown: FloatArray
     """1 where the noise is learned, else 0, `n`."""
-    groups: NDArray[np.intp]
-    """For each feature the index of its lengthscale, `d`."""
+    kernel: Kernel
+    """The prior covariance."""
     center: bool
     """Whether the prior mean is free, or 0."""
-    lengthscale_log_median: float
-    """Median of the log lengthscales under their prior."""
-
-    @functools.cached_property
-    def n_lengthscales(self) -> int:
-        """How many lengthscales there are."""
-        return int(self.groups.max()) + 1
 
     @functools.cached_property
     def learns_noise(self) -> bool:
@@ -331,14 +291,19 @@ class Regression:
         return bool(self.unknown.any())
 
     @functools.cached_property
-    def _group_distances(self) -> FloatArray:
-        """Squared distances along each group's features, `g x n²`."""
-        n = len(self.y)
-        distances = np.zeros((self.n_lengthscales, n, n))
-        for feature, group in enumerate(self.groups):
-            column = self.X[:, feature]
-            distances[group] += np.square(column[:, None] - column[None, :])
-        return distances.reshape(self.n_lengthscales, n * n)
+    def _pairs(self) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Rows and columns of a triangle of K, `p = n (n - 1) / 2` each: half the work, since k is symmetric."""
+        rows, columns = np.tril_indices(len(self.y), -1)
+        return rows, columns
+
+    @functools.cached_property
+    def _distances(self) -> FloatArray:
+        """Squared distances of the pairs along each group's features, `g x p`."""
+        rows, columns = self._pairs
+        distances = np.zeros((self.kernel.n_lengthscales, len(rows)))
+        for feature, group in zip(self.X.T, self.kernel.groups, strict=True):
+            distances[group] += np.square(feature[rows] - feature[columns])
+        return distances
 
     def subset(self, rows: NDArray[np.intp]) -> "Regression":
         """The same with some of its rows only."""
@@ -346,24 +311,23 @@ class Regression:
             self, X=self.X[rows], y=self.y[rows], known_variance=self.known_variance[rows], unknown=self.unknown[rows]
         )
 
-    def lengthscales(self, theta: FloatArray) -> FloatArray:
-        """One lengthscale a feature, `d`."""
-        scales: FloatArray = np.exp(theta[: self.n_lengthscales])[self.groups]
-        return scales
-
     def diagonal(self, theta: FloatArray) -> FloatArray:
         """Noise variances of the targets, `n`."""
         return self.known_variance + (math.exp(theta[-1]) * self.unknown if self.learns_noise else 0.0)
 
+    @functools.cached_property
+    def _prior(self) -> tuple[FloatArray, FloatArray]:
+        mean, sd = self.kernel.prior()
+        if self.learns_noise:
+            mean, sd = np.append(mean, NOISE_LOG_MODE), np.append(sd, NOISE_LOG_SD)
+        return mean, sd
+
     def prior_mode(self) -> FloatArray:
         """Hyperparameters of largest prior density, `h`."""
-        mode = np.full(self.n_lengthscales + self.learns_noise, self.lengthscale_log_median - LENGTHSCALE_LOG_SD**2)
-        if self.learns_noise:
-            mode[-1] = NOISE_LOG_MEAN - NOISE_LOG_SD**2
-        return mode
+        return self._prior[0].copy()
 
     def log_prior(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Log density of lengthscales and noise variance (not of their logs), and its gradient.
+        """Log density of theta, and its gradient.
 
         Args:
             theta: Hyperparameter vectors, `b x h`.
@@ -371,13 +335,9 @@ class Regression:
         Returns:
             Log densities, `b`, and their gradients with respect to `theta`, `b x h`.
         """
-        mean = np.full(theta.shape[1], self.lengthscale_log_median)
-        sd = np.full(theta.shape[1], LENGTHSCALE_LOG_SD)
-        if self.learns_noise:
-            mean[-1], sd[-1] = NOISE_LOG_MEAN, NOISE_LOG_SD
+        mean, sd = self._prior
         z = (theta - mean) / sd
-        constant = -np.log(sd).sum() - 0.5 * _LOG_2PI * theta.shape[1]
-        return (-theta - 0.5 * z * z).sum(1) + constant, -1.0 - z / sd
+        return -0.5 * (z * z).sum(1) - np.log(sd).sum() - 0.5 * _LOG_2PI * len(sd), -z / sd
 
     def log_evidence(self, theta: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Log marginal likelihood of y at the best constant mean, and its gradient.
@@ -398,16 +358,19 @@ class Regression:
         return values, gradients
 
     def _evidence(self, theta: FloatArray, gradient: FloatArray) -> float:
-        y, n, g = self.y, len(self.y), self.n_lengthscales
-        precision = np.exp(-2.0 * theta[:g])
-        k, slope = matern((precision @ self._group_distances).reshape(n, n))
-        k.flat[:: n + 1] += self.diagonal(theta)
-        # k is symmetric, so that its transpose is k in LAPACK's order; clean zeroes the other triangle.
-        L, info = dpotrf(k.T, lower=1, clean=1, overwrite_a=1)
+        y, n = self.y, len(self.y)
+        shape = theta[:-1] if self.learns_noise else theta
+        k, contract = self.kernel.of_pairs(shape, self._distances)
+        pairs = self._pairs
+        K = np.zeros((n, n))
+        K[pairs] = k
+        K.flat[:: n + 1] = 1.0 + self.diagonal(theta)
+        # LAPACK's order is by columns: K's lower triangle is the upper one of its transpose.
+        L, info = dpotrf(K.T, lower=0, clean=0, overwrite_a=1)
         if info != 0:
             return -math.inf
         log_det = 2.0 * np.log(L.diagonal()).sum()
-        triangle, _ = dpotri(L, lower=1, overwrite_c=1)
+        triangle, _ = dpotri(L, lower=0, overwrite_c=1)  # the other triangle was and is 0
         inverse = triangle + triangle.T
         inverse.flat[:: n + 1] *= 0.5
         alpha = inverse @ y
@@ -420,17 +383,15 @@ class Regression:
             value = -0.5 * float(y @ alpha + log_det + n * _LOG_2PI)
         if self.learns_noise:
             gradient[-1] = 0.5 * math.exp(theta[-1]) * ((alpha * alpha - inverse.diagonal()) @ self.unknown)
-        inverse *= -1.0
-        inverse += np.multiply.outer(alpha, alpha)
-        inverse *= slope
-        gradient[:g] = -precision * (self._group_distances @ inverse.reshape(n * n))
+        # Each pair stands for two entries of K, so that the half of the trace is gone.
+        gradient[: len(shape)] = contract(alpha[pairs[0]] * alpha[pairs[1]] - inverse[pairs])
         return value
 
     def search_starts(self) -> FloatArray:
         """Hyperparameter vectors that cover the prior, `b x h`: where a fit starts that knows nothing yet."""
         starts = np.tile(self.prior_mode(), (len(_RESTARTS), 1))
         factors = np.log(np.array(_RESTARTS))
-        starts[:, : self.n_lengthscales] += factors[:, :1]
+        starts[:, : self.kernel.n_lengthscales] += factors[:, :1]
         if self.learns_noise:
             starts[:, -1] += factors[:, 1]
         return starts
@@ -448,10 +409,10 @@ class Regression:
         Raises:
             NotPositiveDefiniteError: If the kernel matrix cannot be factored at any start.
         """
-        lower = np.full(starts.shape[1], math.log(LENGTHSCALE_BOUNDS[0]))
-        upper = np.full(starts.shape[1], math.log(LENGTHSCALE_BOUNDS[1]))
+        lower, upper = self.kernel.bounds()
         if self.learns_noise:
-            lower[-1], upper[-1] = np.log(NOISE_BOUNDS)
+            least, most = np.log(NOISE_BOUNDS)
+            lower, upper = np.append(lower, least), np.append(upper, most)
 
         def loss(theta: FloatArray) -> tuple[FloatArray, FloatArray]:
             evidence, evidence_gradient = self.log_evidence(theta)
@@ -489,9 +450,13 @@ class Regression:
         Raises:
             NotPositiveDefiniteError: If K cannot be factored with any jitter.
         """
-        lengthscales = self.lengthscales(theta)
+        shape = theta[:-1] if self.learns_noise else theta
+        lengthscales = self.kernel.lengthscales(shape)
         scaled = self.X / lengthscales
-        k, _ = matern(squared_distances(scaled, scaled))
+        k, n = np.zeros((len(scaled), len(scaled))), len(scaled)
+        for first in range(0, n, _ROWS):  # a triangle is enough
+            end = min(first + _ROWS, n)
+            k[first:end, :end] = self.kernel.values(shape, scaled[first:end], scaled[:end])
         diagonal = self.diagonal(theta)
         k.flat[:: len(k) + 1] = 1.0 + diagonal
         inverse_factor = inverse_of_factor(cholesky(k, "K_XX"))
@@ -499,4 +464,6 @@ class Regression:
         white = inverse_factor @ self.y
         mean = float(ones @ white / (ones @ ones)) if self.center else 0.0
         white = (white - mean * ones)[:, None]
-        return Predictor(scaled, lengthscales, inverse_factor, diagonal, self.y[:, None], white, mean)
+        return Predictor(
+            self.kernel, shape, scaled, lengthscales, inverse_factor, diagonal, self.y[:, None], white, mean
+        )

@@ -55,6 +55,15 @@ def _double_seeded(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 @pytest.fixture
+def one_thread() -> Iterator[None]:
+    """As in the loop: on a busy machine the threads of small matrix products mostly wait for one another."""
+    from gp.threads import single_threaded
+
+    with single_threaded():
+        yield
+
+
+@pytest.fixture
 def postgresql_url() -> Iterator[str]:
     """The SQLAlchemy URL of an empty database that goes away with the test."""
     server = os.environ.get("BAYESOPT_TEST_POSTGRESQL")

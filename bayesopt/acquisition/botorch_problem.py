@@ -28,7 +28,7 @@ from torch.nn.functional import pad
 from typing_extensions import override
 
 from bayesopt.acquisition.base import _without_hope_at_failures
-from bayesopt.acquisition.maximize import _pool
+from bayesopt.acquisition.maximize import draw_pool
 from bayesopt.surrogate import FeatureMap, Surrogate
 from gp.kernels.mapped import MappedKernel, Mapping
 from gp.models.exact import ExactGP
@@ -169,7 +169,7 @@ def botorch_problem(
     convert = _Converter(surrogate, np.vstack([history.X, history.failed, pending]))
     models = [convert(model) for model in [objective, *margins]]
     promising = surrogate.promising_rows(MAX_BASELINE)
-    candidates = _pool(history.space, history.X[promising[:N_INCUMBENTS]], rng)
+    candidates = draw_pool(history.space, history.X[promising[:N_INCUMBENTS]], rng)
     d = history.space.dim
     tensor = surrogate.tensor
     return BoTorchProblem(

@@ -37,9 +37,10 @@ class LogNoisyExpectedImprovement(LogUtility):
     """The gain is what one more noisy trial at x is expected to add to the best posterior mean of a told trial.
 
     The answer will be a trial that was evaluated, so the gain is `E[max over A and x of the mean after x] - max over A
-    of the mean now`, where one trial moves the means by `b Z` with `b_i = cov(f_i, f_x) / sqrt(var(f_x) + s_e²)` the share of the news that reaches point i:
-    exact, without a fantasy of x, and equal to expected improvement where the noise goes to 0. A trial repeated where
-    it is already known well is worth nothing, and one repeated where luck may have decided is worth what it can undo.
+    of the mean now`. One trial moves the means by `b Z` with a standard normal Z and the share of the news that reaches
+    point i, `b_i = cov(f_i, f_x) / sqrt(var(f_x) + s_e²)`: the gain is exact, without a fantasy of x, and equal to
+    expected improvement where the noise goes to 0. A trial repeated where it is already known well is worth nothing,
+    and one repeated where luck may have decided is worth what it can undo.
 
     Reference: Frazier 2018, "A Tutorial on Bayesian Optimization", section 4.2 (knowledge gradient restricted to
     evaluated points).
@@ -114,7 +115,7 @@ class LogNoisyExpectedImprovement(LogUtility):
         lead = np.maximum(mean - self._means.max(0), 0.0)
         with np.errstate(divide="ignore"):
             value = np.logaddexp(news.value, np.log(lead))
-        share = np.exp(news.value - value)
+        share = np.exp(news.value - np.where(np.isfinite(value), value, 0.0))
         along_mean = along_a[:, :, -1] * share + (lead > 0) * np.exp(np.minimum(-value, _LARGEST_EXPONENT))
         return _Gain(value, along_mean, along_b * share[:, :, None])
 

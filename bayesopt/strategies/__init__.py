@@ -3,7 +3,16 @@
 from bayesopt.strategies.base import Strategy, Suggestion
 from bayesopt.strategies.expected_improvement import ExpectedImprovement
 from bayesopt.strategies.from_botorch import FromBoTorch
+from bayesopt.strategies.knowledge_gradient import KnowledgeGradient
 from bayesopt.strategies.random_search import RandomSearch
 from bayesopt.strategies.space_filling import SobolSearch
 
-__all__ = ["ExpectedImprovement", "FromBoTorch", "RandomSearch", "SobolSearch", "Strategy", "Suggestion"]
+__all__ = [
+    "ExpectedImprovement",
+    "FromBoTorch",
+    "KnowledgeGradient",
+    "RandomSearch",
+    "SobolSearch",
+    "Strategy",
+    "Suggestion",
+]

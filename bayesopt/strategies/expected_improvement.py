@@ -1,16 +1,19 @@
 """The default: a space-filling start, then the largest expected improvement under everything that was declared."""
 
 import warnings
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesopt.acquisition.maximize import is_untried, maximize
+from bayesopt.acquisition.maximize import Acquisition, is_untried, maximize
 from bayesopt.problem.arguments import whole_number
 from bayesopt.record.history import History
 from bayesopt.strategies.base import Suggestion
 from bayesopt.strategies.space_filling import sobol_point
+
+if TYPE_CHECKING:
+    from bayesopt.surrogate import Surrogate
 
 FloatArray = NDArray[np.float64]
 
@@ -22,6 +25,12 @@ N_FANTASIES: Final = 16
 """Joint pretended outcomes of the pending trials over which the improvement is averaged."""
 N_INCUMBENTS: Final = 3
 """Best trials around which the search for the next point is densest."""
+REGION_SIDE: Final = 0.3
+"""Side of the box around the incumbent that a search which stands still is kept in every second time."""
+LOOSE: Final = 1e-4
+"""Gain in log expected improvement at which the search for the next point ends: nothing that a trial could tell."""
+TIGHT: Final = 1e-6
+"""The same where constraints meet in a narrow corner: at 1e-3 the speed reducer was left with 30 times the regret."""
 
 
 class ExpectedImprovement:
@@ -83,9 +92,7 @@ class ExpectedImprovement:
             chosen.append(u)
         return True
 
-    def _improve(
-        self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
-    ) -> dict[str, Any]:
+    def _improve(self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator) -> dict[str, Any]:
         """Add points that maximise the acquisition function until there are n, or the space has no more.
 
         Args:
@@ -98,8 +105,6 @@ class ExpectedImprovement:
             What the next call starts from.
         """
         # late: these bring torch, which a study that only stores and shows trials never needs
-        from bayesopt.acquisition.log_expected_improvement import LogExpectedImprovement
-        from bayesopt.acquisition.log_noisy_expected_improvement import LogNoisyExpectedImprovement
         from bayesopt.surrogate import fit_surrogate
         from gp.threads import single_threaded
 
@@ -113,15 +118,48 @@ class ExpectedImprovement:
                 pending = np.vstack([history.pending, *chosen])
                 knowns = surrogate, pending, normals[:, : len(pending)]
                 tried = np.vstack([history.tried, *chosen])
-                if surrogate.is_clean:
-                    u = maximize(LogExpectedImprovement(*knowns), history.space, incumbents, tried, rng)
-                else:
-                    exact = LogNoisyExpectedImprovement(*knowns)
-                    u = maximize(exact, history.space, incumbents, tried, rng, guide=exact.over_the_best_alone())
+                space, tolerance = history.space, TIGHT if history.outcomes.constraints else LOOSE
+                exact, guide = self._acquisition(*knowns, rng)
+                region = _region(history, incumbents) if len(tried) % 2 == 0 else None
+                u = maximize(exact, space, incumbents, tried, rng, guide=guide, region=region, tolerance=tolerance)
                 if u is None:
                     break
                 chosen.append(u)
         return {"fits": surrogate.memory}
+
+    def _acquisition(
+        self, surrogate: "Surrogate", pending: FloatArray, normals: FloatArray, rng: np.random.Generator
+    ) -> tuple[Acquisition, Acquisition | None]:
+        """What the next trial maximises, and a cheaper guide to it.
+
+        Args:
+            surrogate: The fitted models.
+            pending: Trials without an outcome, `p x d`.
+            normals: Draw their outcomes, as in `LogUtility`.
+            rng: Draws what else is random.
+
+        Returns:
+            The acquisition function, and the guide or None, as `maximize` takes them.
+        """
+        from bayesopt.acquisition.log_expected_improvement import LogExpectedImprovement
+        from bayesopt.acquisition.log_noisy_expected_improvement import LogNoisyExpectedImprovement
+
+        if surrogate.is_clean:
+            return LogExpectedImprovement(surrogate, pending, normals), None
+        exact = LogNoisyExpectedImprovement(surrogate, pending, normals)
+        return exact, exact.over_the_best_alone()
+
+
+def _region(history: History, incumbents: FloatArray) -> FloatArray | None:
+    """A box around the incumbent, `2 x d`, once as many trials as there are dimensions were told without a better one.
+
+    A search that stands still gets every second trial close to home, where a global model may miss what a denser look
+    finds; the other half goes on everywhere.
+    """
+    best = history.best_observed
+    if best is None or len(history.X) - 1 - best < history.space.dim:
+        return None
+    return np.clip(incumbents[0] + 0.5 * REGION_SIDE * np.array([[-1.0], [1.0]]), 0.0, 1.0)
 
 
 def _first_guess(history: History) -> FloatArray | None:

@@ -10,7 +10,7 @@ from problems.problem import Params, Problem
 import bayesopt as bo
 from optimizers.optimizer import PlainSpace
 
-logging.disable(logging.WARNING)  # Ax writes two lines a trial, whatever the level of its own logger
+logging.disable(logging.ERROR)  # Ax writes two lines a trial, whatever the level of its own logger
 
 
 class Ax:
@@ -47,11 +47,16 @@ class Ax:
         self._index = None
 
     def recommend(self) -> Params | None:
-        """The best arm by the model's predictions."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            values, *_ = self._client.get_best_parameterization(use_model_predictions=True)
-        return self._plain.params(values)
+        """The best arm by the model's predictions; as it was told, where they call none feasible; None without both."""
+        for by_model in (True, False):
+            try:
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    values, *_ = self._client.get_best_parameterization(use_model_predictions=by_model)
+            except AssertionError:  # how the client says that no arm is feasible
+                continue
+            return self._plain.params(values)
+        return None
 
 
 def _config(name: str, parameter: bo.Float | bo.Int | bo.Choice) -> RangeParameterConfig | ChoiceParameterConfig:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from bayes_opt import BayesianOptimization
+from bayes_opt.exception import NoValidPointRegisteredError
 from problems.problem import Params, Problem
 from scipy.optimize import NonlinearConstraint
 
@@ -34,10 +35,13 @@ class BayesOpt:
             )
 
     def ask(self) -> Params:
-        """What it suggests."""
+        """What it suggests; a random point while nothing registered is allowed."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return self._params(self._optimizer.suggest())
+            try:
+                return self._params(self._optimizer.suggest())
+            except NoValidPointRegisteredError:  # it then tells its user to sample
+                return self._params(self._optimizer.random_sample()[0])
 
     def tell(self, params: Params, outcomes: dict[str, float]) -> None:
         """Register the point."""

@@ -28,6 +28,8 @@ import bayesopt as bo
 from optimizers.optimizer import PlainSpace
 
 _RESTARTS, _RAW_SAMPLES = 10, 512
+_CONSTRAINED = {"options": {"maxiter": 50}, "retry_on_optimization_warning": False}
+"""Beside constraints: without a limit one ask went on for minutes, and with it still takes ten seconds."""
 
 
 class BoTorchLoop:
@@ -112,7 +114,14 @@ class BoTorchLoop:
         bounds = torch.tensor([[0.0, column.high] for column in self._columns], dtype=torch.double).T.contiguous()
         columns = {i: column for i, column in enumerate(self._columns) if column.levels}
         if not columns:
-            return optimize_acqf(acquisition, bounds, q=1, num_restarts=_RESTARTS, raw_samples=_RAW_SAMPLES)[0][0]
+            return optimize_acqf(
+                acquisition,
+                bounds,
+                q=1,
+                num_restarts=_RESTARTS,
+                raw_samples=_RAW_SAMPLES,
+                **(_CONSTRAINED if len(self._names) > 1 else {}),
+            )[0][0]
         return optimize_acqf_mixed_alternating(
             acquisition,
             bounds,

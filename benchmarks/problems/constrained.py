@@ -35,7 +35,7 @@ def _hartmann_in_a_ball(params: Params) -> dict[str, float]:
 
 
 def _beam(params: Params) -> dict[str, float]:
-    """Cost of a beam that carries 6,000 lb at 14 in: size and length of its weld, height and width of the bar, in inches."""
+    """Cost of a beam that carries 6,000 lb at 14 in: length and thickness of weld and bar, in inches."""
     weld, length, height, width = (params[name] for name in ("weld", "length", "height", "width"))
     load, arm, young, shear_modulus = 6000.0, 14.0, 30e6, 12e6
     direct = load / (math.sqrt(2) * weld * length)

@@ -1,6 +1,7 @@
 """Models trained on data that ship with scikit-learn: fixed splits and seeds, so every evaluation can be repeated.
 
-Nobody knows the minima: those stated are the least seen in every run and in a larger random search, rounded down.
+Nobody knows the minima: those stated are the least that a random search of 350 to 1,200 configurations and half as many
+steps around its best found, rounded down. The report takes the least that any run has seen where that is less.
 """
 
 import warnings
@@ -95,7 +96,7 @@ SUPPORT_VECTORS = Problem(
     family="real",
     space=bo.Space({"C": bo.Float(1e-2, 1e4, log=True), "gamma": bo.Float(1e-5, 1e1, log=True)}),
     outcomes=remembered(_support_vectors),
-    minimum=0.085,
+    minimum=0.07927,
     source="breast cancer, five folds",
     trials=25,
 )
@@ -111,7 +112,7 @@ BOOSTED_TREES = Problem(
         "loss": bo.Choice(["squared_error", "huber", "absolute_error"]),
     }),
     outcomes=remembered(_boosted_trees),
-    minimum=0.5,
+    minimum=0.52021,
     source="diabetes, three folds",
     trials=30,
 )
@@ -127,7 +128,7 @@ NETWORK = Problem(
         "activation": bo.Choice(["relu", "tanh", "logistic"]),
     }),
     outcomes=remembered(_network),
-    minimum=0.12,
+    minimum=0.11525,
     source="digits, two folds",
     trials=30,
 )

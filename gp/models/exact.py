@@ -22,8 +22,9 @@ from gpytorch.distributions.multivariate_normal import MultivariateNormal
 from torch import Tensor
 from typing_extensions import override
 
+from gp.array_kernels import Anova, Ard, FloatArray
 from gp.errors import InvalidDataError
-from gp.regression import LEAST_VARIANCE, LENGTHSCALE_MEDIAN, FloatArray, Predictor, Regression, cholesky
+from gp.regression import LEAST_VARIANCE, Predictor, Regression, cholesky
 
 KNOWN_NOISE_FLOOR: Final = 1e-6
 """Least variance of a value whose noise is known, zero included, in units of the variance of Y: keeps K well posed."""
@@ -87,6 +88,7 @@ class ExactGP(Model):
         noise: float | None = None,
         center: bool = True,
         lengthscale_median: float | None = None,
+        additive: bool = False,
     ) -> None:
         """Standardise the data and put the hyperparameters at their prior's modes.
 
@@ -100,6 +102,7 @@ class ExactGP(Model):
             center: Whether Y is centred and the prior mean free; otherwise Y is divided by its root mean square and the
                 prior mean stays 0, so that a sign in Y keeps its meaning.
             lengthscale_median: Median of the log-normal lengthscale prior; None for `0.5 sqrt(g)`.
+            additive: Whether the kernel is `Anova`, for sums of functions of few variables, instead of `Ard`.
 
         Raises:
             InvalidDataError: If a shape, a dtype or a value cannot be used.
@@ -125,15 +128,14 @@ class ExactGP(Model):
         if noise is not None:
             known = np.where(unknown, noise**2, known)
             unknown = np.zeros_like(unknown)
-        median = LENGTHSCALE_MEDIAN * math.sqrt(n_groups) if lengthscale_median is None else lengthscale_median
+        group_array = np.array(self.groups, dtype=np.intp)
         self.regression = Regression(
             X=_array(train_X),
             y=(y - self.offset) / self.scale,
             known_variance=np.where(unknown, 0.0, known / self.scale**2 + KNOWN_NOISE_FLOOR),
             unknown=unknown.astype(np.float64),
-            groups=np.array(self.groups, dtype=np.intp),
+            kernel=Anova(group_array) if additive else Ard(group_array, lengthscale_median),
             center=center,
-            lengthscale_log_median=math.log(median),
         )
         self._cached: Predictor | None = None
         self.hyperparameters = self.regression.prior_mode()
@@ -142,7 +144,7 @@ class ExactGP(Model):
 
     @property
     def hyperparameters(self) -> FloatArray:
-        """Log lengthscales, `g`, then the log noise variance of y if that is learned."""
+        """Log lengthscales, `g`, what else the kernel has, then the log noise variance of y if that is learned."""
         return self._theta
 
     @hyperparameters.setter
@@ -158,7 +160,7 @@ class ExactGP(Model):
     @property
     def lengthscales(self) -> Tensor:
         """One lengthscale a feature, `d`."""
-        return torch.as_tensor(self.regression.lengthscales(self._theta)).to(self.train_X)
+        return torch.as_tensor(self.regression.kernel.lengthscales(self._theta)).to(self.train_X)
 
     @property
     def noise_variance(self) -> float:
@@ -266,9 +268,9 @@ class ExactGP(Model):
             torch.as_tensor(array).to(X) for array in (p.lengthscales, p.scaled_X, p.inverse_factor, p.white[:, 0])
         )
         scaled = X / lengthscales
-        half = _Matern.apply(_squared_distances(scaled, scaled_X)) @ inverse_factor.mT
+        half = _between(p, scaled, scaled_X) @ inverse_factor.mT
         mean = p.mean + half @ white
-        covariance = _Matern.apply(_squared_distances(scaled, scaled)) - half @ half.mT
+        covariance = _between(p, scaled, scaled) - half @ half.mT
         eye = torch.eye(X.shape[-2]).to(X)
         covariance = self.scale**2 * (covariance + LEAST_VARIANCE * eye)
         if isinstance(observation_noise, Tensor):
@@ -312,6 +314,21 @@ class ExactGP(Model):
         )
         after._cached = self.predictor.append(new_X, y, variances, self.predictor.joint(new_X))
         return after
+
+
+def _between(predictor: Predictor, A: Tensor, B: Tensor) -> Tensor:
+    """`Predictor.between` for autograd: `... x m x d` and `... x n x d` points over their lengthscales."""
+    kernel = predictor.kernel
+    if not isinstance(kernel, Anova):
+        whole: Tensor = _Matern.apply(_squared_distances(A, B))
+        return whole
+    share = 1.0 / (1.0 + math.exp(-predictor.theta[-1]))
+    product = torch.ones(()).to(A)
+    for group in range(kernel.n_lengthscales):
+        columns = torch.as_tensor(np.flatnonzero(kernel.groups == group), device=A.device)
+        each = _Matern.apply(_squared_distances(A[..., columns], B[..., columns]))
+        product = product * (1.0 - share + share * each)
+    return product
 
 
 def _array(tensor: Tensor) -> FloatArray:

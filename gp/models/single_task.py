@@ -1,8 +1,11 @@
 """A fitted `ExactGP` as BoTorch's `SingleTaskGP`, which also makes fantasies, takes batches and draws sample paths."""
 
+import math
+
 import torch
 from botorch.models.gp_regression import SingleTaskGP
 from gpytorch.constraints.constraints import Positive
+from gpytorch.kernels.kernel import Kernel
 from gpytorch.kernels.matern_kernel import MaternKernel
 from gpytorch.kernels.scale_kernel import ScaleKernel
 from gpytorch.likelihoods.gaussian_likelihood import FixedNoiseGaussianLikelihood, GaussianLikelihood
@@ -11,7 +14,9 @@ from gpytorch.means.constant_mean import ConstantMean
 from gpytorch.settings import min_fixed_noise
 from torch import Tensor
 
+from gp.array_kernels import Anova
 from gp.errors import InvalidDataError
+from gp.kernels.anova import AnovaKernel
 from gp.kernels.mapped import MappedKernel, Mapping
 from gp.models.exact import ExactGP
 
@@ -43,10 +48,9 @@ def to_single_task_gp(model: ExactGP, *, train_X: Tensor | None = None, mapping:
         True
     """
     points = _checked_points(model, train_X, mapping)
-    matern = MaternKernel(nu=2.5, ard_num_dims=len(model.lengthscales), lengthscale_constraint=Positive())
-    matern.lengthscale = model.lengthscales
+    unscaled = _unscaled(model)
     kernel = ScaleKernel(
-        matern if mapping is None else MappedKernel(matern, mapping), outputscale_constraint=Positive()
+        unscaled if mapping is None else MappedKernel(unscaled, mapping), outputscale_constraint=Positive()
     )
     kernel.outputscale = torch.as_tensor(model.scale**2)
     mean = ConstantMean()
@@ -61,6 +65,16 @@ def to_single_task_gp(model: ExactGP, *, train_X: Tensor | None = None, mapping:
     )
     converted.requires_grad_(False)
     return converted.eval()
+
+
+def _unscaled(model: ExactGP) -> Kernel:
+    """The model's kernel of variance 1 on features."""
+    if isinstance(model.regression.kernel, Anova):
+        share = 1.0 / (1.0 + math.exp(-model.predictor.theta[-1]))
+        return AnovaKernel(model.lengthscales, model.groups, share)
+    matern = MaternKernel(nu=2.5, ard_num_dims=len(model.lengthscales), lengthscale_constraint=Positive())
+    matern.lengthscale = model.lengthscales
+    return matern
 
 
 def _checked_points(model: ExactGP, train_X: Tensor | None, mapping: Mapping | None) -> Tensor:

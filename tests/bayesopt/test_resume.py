@@ -43,11 +43,13 @@ def test_a_study_killed_between_tell_and_ask_proposes_what_an_uninterrupted_one_
 
 
 def test_a_study_resumed_in_another_process_proposes_the_same_points(tmp_path):
-    """The short version: a space-filling start, one kill, then the model; the twin runs in this process."""
-    proposals.main(str(tmp_path / "straight.db"), str(tmp_path / "straight.journal"), "plain", 0, 5, "end")
+    """The short version: a space-filling start, then models, each fitted from the one before; killed between two."""
+    proposals.main(str(tmp_path / "straight.db"), str(tmp_path / "straight.journal"), "plain", 0, 7, "end")
     straight = _read(tmp_path / "straight.journal")
-    _run(tmp_path, "killed", "plain", 0, 3, end="kill")
-    assert _run(tmp_path, "killed", "plain", 4, 5) == straight
+    _run(tmp_path, "killed", "plain", 0, 5, end="kill")
+    assert _run(tmp_path, "killed", "plain", 6, 7) == straight
+    trials = bo.Study.open(tmp_path / "killed.db").trials
+    assert trials[-1].memory["fits"]
 
 
 def test_what_a_strategy_remembered_is_bit_for_bit_the_same_in_another_process(tmp_path):

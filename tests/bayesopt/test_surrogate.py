@@ -1,6 +1,7 @@
 """From a history to models: features, transforms, odd data, and the recommendation."""
 
 import dataclasses
+import json
 import math
 
 import numpy as np
@@ -9,12 +10,15 @@ import torch
 from scipy.stats import norm
 
 from bayesopt.errors import InvalidInputError
+from bayesopt.long_history import MAX_EXACT
 from bayesopt.problem.parameters import Choice, Float, Int, Simplex
 from bayesopt.problem.priors import OptimumPrior
 from bayesopt.problem.space import Space
-from bayesopt.surrogate import MAX_EXACT, FeatureMap, _bilog, fit_surrogate, recommend
+from bayesopt.surrogate import FeatureMap, _bilog, _typical, fit_surrogate, recommend
 from gp.errors import NotPositiveDefiniteError
 from gp.models.exact import ExactGP
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 LINE = Space({"x": Float(0.0, 1.0)})
 SQUARE = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
@@ -92,14 +96,20 @@ def test_the_corners_of_a_mixture_have_finite_gradients():
 
 def test_margins_keep_their_sign_and_forget_their_unit():
     margins = np.array([-3.0, -1.0, 0.0, 0.5, 1e4])
-    transformed, slope = _bilog(margins)
+    typical = _typical(margins)
+    assert typical == 2.0  # the median size of the four that are not 0
+    transformed, slope = _bilog(margins, typical)
     assert np.array_equal(np.sign(transformed), np.sign(margins))
-    assert transformed == pytest.approx(_bilog(1e9 * margins)[0])
+    assert transformed == pytest.approx(_bilog(1e9 * margins, _typical(1e9 * margins))[0])
     step = 1e-6
-    typical = 2.0  # the median size of the four that are not 0
     for m, s in zip(margins, slope, strict=True):
         up, down = (math.copysign(math.log1p(abs(v) / typical), v) for v in (m + step, m - step))
         assert s == pytest.approx((up - down) / (2 * step), rel=1e-3)
+
+
+def test_margins_that_are_all_0_have_a_unit_too():
+    assert _typical(np.zeros(3)) == 1.0
+    assert np.isfinite(_bilog(np.array([1e308, -1e308, 0.0]), _typical(np.array([1e-308])))).all()
 
 
 # -- models -----------------------------------------------------------------------------------------------------------
@@ -118,8 +128,8 @@ def test_margins_keep_their_sign_and_forget_their_unit():
 @pytest.mark.parametrize("noise", [None, 0.0, 0.1])
 def test_odd_histories_give_finite_predictions(make_history, X, objective, noise):
     surrogate = fit_surrogate(make_history(SQUARE, X, objective, noise=noise))
-    prediction = surrogate.objective.predictor.predict(surrogate.tensor(points(4, 2)))
-    assert torch.isfinite(prediction.mean).all()
+    prediction = surrogate.objective.predictor.predict(points(4, 2))
+    assert np.isfinite(prediction.mean).all()
     assert (prediction.variance > 0).all()
 
 
@@ -147,6 +157,29 @@ def test_the_probability_of_feasibility_follows_the_margin(make_history):
     assert (probability[X[:, 0] > 0.6] < 0.1).all()
 
 
+@pytest.mark.parametrize("n", [5, 12])
+@pytest.mark.parametrize(
+    "margin",
+    [
+        lambda k: np.where(k == 0, 1e300, 1e-300),
+        lambda k: np.where(k == 0, -1e300, -1e-300),
+        lambda k: np.where(k % 2, 1.7e308, -1.7e308),
+        lambda k: np.where(k == 0, 1e308, 0.0),
+        lambda k: 10.0 ** (60.0 * k - 300.0),
+        lambda k: 0.0 * k,
+        lambda k: 0.0 * k + 5e-324,
+    ],
+    ids=["tiny but one", "tiny but one, feasible", "huge", "0 but one", "all magnitudes", "on the bound", "denormal"],
+)
+def test_odd_margins_raise_no_warning_and_give_probabilities(make_history, margin, n):
+    X = points(n, 2)
+    history = make_history(SQUARE, X, smooth(X), constraints=margin(np.arange(float(n)) % 10)[:, None])
+    surrogate = fit_surrogate(history)
+    probability = surrogate.told_probability_feasible
+    assert ((probability >= 0) & (probability <= 1)).all()
+    assert len(surrogate.promising_rows(3)) == 3
+
+
 def test_a_known_noise_is_not_learned(make_history):
     X = points(8, 1)
     known = fit_surrogate(make_history(LINE, X, smooth(X), noise=0.2))
@@ -156,13 +189,32 @@ def test_a_known_noise_is_not_learned(make_history):
     assert fit_surrogate(partly).objective.learns_noise
 
 
-def test_a_long_history_is_thinned_and_keeps_its_best(make_history):
+def test_a_long_history_is_shortened_and_the_surrogate_says_which_rows_it_holds(make_history):
     X = points(MAX_EXACT + 60, 2)
     y = smooth(X)
-    surrogate = fit_surrogate(make_history(SQUARE, X, y))
-    assert len(surrogate.objective.train_X) == MAX_EXACT
-    assert surrogate.scale.to_units(surrogate.objective.train_Y.numpy()).max() == pytest.approx(y.max())
-    assert len(surrogate.told_mean_sd[0]) == len(X)
+    surrogate = fit_surrogate(make_history(SQUARE, X, y, failed=points(5, 2, 1)))
+    assert len(surrogate.objective.train_X) == len(surrogate.rows) == MAX_EXACT
+    assert np.array_equal(surrogate.history.X, X[surrogate.rows])
+    assert np.argmax(y) in surrogate.rows
+    assert len(surrogate.told_mean_sd[0]) == len(surrogate.told_probability_feasible) == MAX_EXACT
+    assert len(surrogate.survival.train_X) == MAX_EXACT + 5
+
+
+def test_what_is_said_of_the_told_trials_is_what_the_model_predicts_there(make_history):
+    X = points(15, 2)
+    surrogate = fit_surrogate(make_history(SQUARE, X, smooth(X), noise=0.2))
+    prediction = surrogate.objective.predictor.predict(X)
+    mean, sd = surrogate.told_mean_sd
+    assert mean == pytest.approx(prediction.mean[:, 0], abs=1e-9)
+    assert sd == pytest.approx(np.sqrt(prediction.variance), rel=1e-6)
+    assert surrogate.promising_rows(3).tolist() == np.argsort(-mean)[:3].tolist()
+
+
+def test_promising_trials_are_feasible_first_and_then_the_nearest_to_it(make_history):
+    X = np.linspace(0.0, 1.0, 10)[:, None]
+    surrogate = fit_surrogate(make_history(LINE, X, X[:, 0], constraints=X - 0.25))
+    assert surrogate.promising_rows(5).tolist() == [2, 1, 0, 3, 4]
+    assert len(surrogate.promising_rows(99)) == 10
 
 
 def test_the_objective_is_warped_only_when_the_evidence_is_strong(make_history):
@@ -194,10 +246,78 @@ def test_a_fit_that_fails_keeps_the_prior_and_warns_once(make_history, monkeypat
         raise NotPositiveDefiniteError("no")
 
     monkeypatch.setattr(ExactGP, "fit", broken)
-    with pytest.warns(RuntimeWarning, match="the objective could not be fitted and keeps its prior: no") as caught:
+    with pytest.warns(RuntimeWarning, match="the objective could not be fitted and keeps its last .*: no") as caught:
         surrogate = fit_surrogate(make_history(LINE, points(5, 1), np.arange(5.0)))
     assert len(caught) == 1
-    assert torch.isfinite(surrogate.objective.predictor.predict(surrogate.tensor(points(2, 1))).mean).all()
+    assert np.isfinite(surrogate.objective.predictor.predict(points(2, 1)).mean).all()
+    assert surrogate.memory == {}
+
+
+# -- memory -----------------------------------------------------------------------------------------------------------
+
+
+def remembering(history, memory):
+    """The history as the next ask sees it: what was remembered comes back through JSON."""
+    return dataclasses.replace(history, memory=json.loads(json.dumps({"fits": memory})))
+
+
+def everything(make_history, n):
+    """The first n of one sequence of trials with an objective, two constraints and failures."""
+    X = points(30, 2)
+    constraints = np.stack([X[:, 0] - 0.8, 0.1 - X[:, 1]], 1)
+    return make_history(SQUARE, X[:n], smooth(X)[:n], constraints=constraints[:n], failed=points(4, 2, 1))
+
+
+def thetas(surrogate):
+    models = [surrogate.objective, *surrogate.constraints, surrogate.survival]
+    return [model.hyperparameters.tolist() for model in models]
+
+
+def test_every_model_is_remembered_and_taken_up_where_it_was(make_history):
+    first = fit_surrogate(everything(make_history, 20))
+    assert len(first.memory) == 4
+    again = fit_surrogate(remembering(everything(make_history, 20), first.memory))
+    assert thetas(again) == thetas(first)  # no further rows: nothing moves
+    assert again.memory == first.memory
+    assert again.scale == first.scale
+    more = fit_surrogate(remembering(everything(make_history, 22), first.memory))
+    assert more.memory.keys() == first.memory.keys()
+    for before, after in zip(first.memory.values(), more.memory.values(), strict=True):
+        assert after["searched_at"] == before["searched_at"]
+        assert after["polished_at"] == before["polished_at"] + 2
+        assert after["theta"] != before["theta"]
+
+
+def test_the_same_history_and_memory_give_the_same_models_bitwise(make_history):
+    first = fit_surrogate(everything(make_history, 20))
+    history = remembering(everything(make_history, 23), first.memory)
+    assert thetas(fit_surrogate(history)) == thetas(fit_surrogate(history))
+
+
+@pytest.mark.parametrize("memory", [None, 7, "fits", [], {"fits": None}, {"the objective": {"theta": ["a"]}}], ids=repr)
+def test_a_memory_that_is_none_changes_nothing(make_history, memory):
+    history = everything(make_history, 12)
+    assert thetas(fit_surrogate(remembering(history, memory))) == thetas(fit_surrogate(history))
+
+
+def test_of_the_memory_of_another_space_no_hyperparameters_are_taken(make_history):
+    wide = Space({f"x{i}": Float(0.0, 1.0) for i in range(5)})
+    other = fit_surrogate(make_history(wide, points(12, 5), smooth(points(12, 5))))
+    history = make_history(SQUARE, points(12, 2), smooth(points(12, 2)))
+    surrogate = fit_surrogate(remembering(history, other.memory))
+    assert surrogate.memory["the objective"]["searched_at"] == 12
+    assert surrogate.objective.log_posterior > fit_surrogate(history).objective.log_posterior - 1.0
+
+
+def test_what_was_warped_at_the_last_search_stays_warped_until_the_next(make_history):
+    X = points(31, 2)
+    y = -np.exp(4.0 * smooth(X))
+    before = fit_surrogate(make_history(SQUARE, X[:30], y[:30]))
+    assert before.scale.power != 1.0
+    after = fit_surrogate(remembering(make_history(SQUARE, X, y), before.memory))
+    assert after.scale.power != 1.0
+    plain = make_history(SQUARE, X, smooth(X))
+    assert fit_surrogate(remembering(plain, fit_surrogate(plain).memory)).scale.power == 1.0
 
 
 # -- survival ---------------------------------------------------------------------------------------------------------
@@ -207,7 +327,7 @@ def survival(make_history, failed, told):
     surrogate = fit_surrogate(make_history(SQUARE, told, smooth(np.asarray(told)), failed=np.array(failed)))
 
     def probability(*place):
-        label = surrogate.survival.predictor.predict(surrogate.tensor(np.array([place])))
+        label = surrogate.survival.predictor.predict(np.array([place]))
         return norm.cdf(label.mean.item() / math.sqrt(label.variance.item() + surrogate.survival.noise_variance))
 
     return probability
@@ -251,35 +371,44 @@ def test_under_noise_the_recommendation_is_not_fooled_by_a_lucky_value(make_hist
     y = truth + 0.05 * rng.standard_normal(40)
     worst = int(np.argmin(truth))
     y[worst] = y.max() + 0.02
-    recommended = recommend(make_history(LINE, X, y))
-    assert recommended.index != worst
-    assert truth[recommended.index] > -0.01
-    assert recommended.mean.shape == recommended.sd.shape == recommended.probability_feasible.shape == (40,)
-    assert np.abs(recommended.mean - truth).mean() < 0.05
+    row = recommend(make_history(LINE, X, y))
+    assert row != worst
+    assert truth[row] > -0.01
 
 
 def test_deterministic_outcomes_recommend_the_best_observed(make_history):
     X = points(10, 1)
     history = make_history(LINE, X, smooth(X), noise=0.0)
-    assert recommend(history).index == history.best_observed
+    assert recommend(history) == history.best_observed
 
 
 def test_what_is_probably_infeasible_is_not_recommended(make_history):
     X = np.linspace(0.0, 1.0, 21)[:, None]
     y = X[:, 0] + 0.1 * np.random.default_rng(0).standard_normal(21)
-    index = recommend(make_history(LINE, X, y, constraints=X - 0.5)).index
-    assert 0.3 < X[index, 0] <= 0.5
+    row = recommend(make_history(LINE, X, y, constraints=X - 0.5))
+    assert 0.3 < X[row, 0] <= 0.5
+
+
+def test_of_a_long_history_the_row_is_that_of_the_whole(make_history):
+    rng = np.random.default_rng(0)
+    X = rng.random((MAX_EXACT + 50, 1))
+    X[:50] = 0.05 * rng.random((50, 1))  # of these crowded, bad ones most are left out
+    truth = -((X[:, 0] - 0.7) ** 2)
+    row = recommend(make_history(LINE, X, truth + 0.05 * rng.standard_normal(len(X))))
+    assert isinstance(row, int)
+    assert truth[row] > -0.01
 
 
 def test_nothing_told_recommends_nothing(make_history):
-    assert recommend(make_history(LINE)).index is None
+    assert recommend(make_history(LINE)) is None
 
 
-def test_nothing_feasible_recommends_nothing(make_history):
+@pytest.mark.parametrize("noise", [None, 0.0, 0.1])
+def test_nothing_feasible_recommends_nothing(make_history, noise):
     X = np.linspace(0.0, 1.0, 8)[:, None]
-    assert recommend(make_history(LINE, X, X[:, 0], constraints=X + 5.0)).index is None
+    assert recommend(make_history(LINE, X, X[:, 0], constraints=X + 5.0, noise=noise)) is None
 
 
 def test_the_history_may_carry_beliefs_that_the_models_do_not_need(make_history):
     prior = OptimumPrior({"x": (0.5, 0.1)}).on(LINE)
-    assert recommend(make_history(LINE, points(3, 1), np.arange(3.0), priors=(prior,))).index is not None
+    assert recommend(make_history(LINE, points(3, 1), np.arange(3.0), priors=(prior,))) is not None

@@ -8,16 +8,11 @@ import numpy as np
 import pytest
 import torch
 
+from gp.array_kernels import Anova, Ard
 from gp.errors import GPError, NotPositiveDefiniteError
-from gp.regression import (
-    LENGTHSCALE_LOG_SD,
-    NOISE_LOG_MEAN,
-    NOISE_LOG_SD,
-    Regression,
-    cholesky,
-    matern,
-    squared_distances,
-)
+from gp.regression import Regression, cholesky
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def points(n, d=3, seed=0):
@@ -29,53 +24,69 @@ def targets(X):
     return (y - y.mean()) / y.std()
 
 
+def differences_twice(function, x, step=1e-3):
+    """Second derivatives along each axis."""
+    moves = step * np.eye(len(x))
+    return np.array([(function(x + move) - 2 * function(x) + function(x - move)) / step**2 for move in moves])
+
+
 def regression(X, y=None, **fields):
     n, d = X.shape
     defaults = {
         "known_variance": np.zeros(n),
         "unknown": np.ones(n),
-        "groups": np.arange(d),
+        "kernel": Ard(np.arange(d)),
         "center": True,
-        "lengthscale_log_median": math.log(0.5 * math.sqrt(d)),
     }
     return Regression(X=X, y=targets(X) if y is None else y, **(defaults | fields))
+
+
+def n_hyperparameters(model):
+    return len(model.prior_mode())
 
 
 def predictor(n=12, *, offset=0.0, scale=1.0, **fields):
     """A posterior with lengthscales of 0.6 to 0.9 and noise of variance 0.01, in units of Y."""
     model = regression(points(n), **fields)
-    theta = np.log(np.linspace(0.6, 0.9, model.n_lengthscales + model.learns_noise))
+    theta = np.log(np.linspace(0.6, 0.9, n_hyperparameters(model)))
     if model.learns_noise:
         theta[-1] = math.log(0.01)
     return dataclasses.replace(model.condition(theta), offset=offset, scale=scale)
 
 
-def kernel_by_hand(A, B, lengthscales):
-    """Matérn-5/2, entry by entry, in plain floats."""
-    rows = []
-    for a in A.tolist():
-        row = []
-        for b in B.tolist():
-            r = math.sqrt(sum(((x - y) / l) ** 2 for x, y, l in zip(a, b, lengthscales, strict=True)))
-            row.append((1 + math.sqrt(5) * r + 5 * r * r / 3) * math.exp(-math.sqrt(5) * r))
-        rows.append(row)
-    return np.array(rows)
+def matern_by_hand(r):
+    return (1 + math.sqrt(5) * r + 5 * r * r / 3) * math.exp(-math.sqrt(5) * r)
 
 
-def posterior_by_hand(X, y, test, lengthscales, diagonal, center=True):
+def kernel_by_hand(A, B, kernel, theta):
+    """Entry by entry, in plain floats."""
+    groups = kernel.groups.tolist()
+
+    def between(a, b):
+        squares = [0.0] * (max(groups) + 1)
+        for x, y, group in zip(a, b, groups, strict=True):
+            squares[group] += ((x - y) / math.exp(theta[group])) ** 2
+        if isinstance(kernel, Ard):
+            return matern_by_hand(math.sqrt(sum(squares)))
+        share = 1 / (1 + math.exp(-theta[len(squares)]))
+        return math.prod(1 - share + share * matern_by_hand(math.sqrt(square)) for square in squares)
+
+    return np.array([[between(a, b) for b in B.tolist()] for a in A.tolist()])
+
+
+def posterior_by_hand(p, X, y, test, center=True):
     """Dense posterior mean and covariance at the generalised least squares prior mean."""
-    inverse = np.linalg.inv(kernel_by_hand(X, X, lengthscales) + np.diag(diagonal))
-    k = kernel_by_hand(test, X, lengthscales)
+    inverse = np.linalg.inv(kernel_by_hand(X, X, p.kernel, p.theta) + np.diag(p.diagonal))
+    k = kernel_by_hand(test, X, p.kernel, p.theta)
     mean = inverse.sum(0) @ y / inverse.sum() if center else 0.0
-    return mean + k @ inverse @ (y - mean), kernel_by_hand(test, test, lengthscales) - k @ inverse @ k.T
+    return mean + k @ inverse @ (y - mean), kernel_by_hand(test, test, p.kernel, p.theta) - k @ inverse @ k.T
 
 
 def evidence_by_hand(model, theta):
     """Dense log density of y at its generalised least squares mean, or at 0."""
     n = len(model.y)
-    lengthscales = [math.exp(theta[group]) for group in model.groups]
     noise = math.exp(theta[-1]) if model.unknown.any() else 0.0
-    K = kernel_by_hand(model.X, model.X, lengthscales) + np.diag(model.known_variance + noise * model.unknown)
+    K = kernel_by_hand(model.X, model.X, model.kernel, theta) + np.diag(model.known_variance + noise * model.unknown)
     inverse = np.linalg.inv(K)
     residual = model.y - (inverse.sum(0) @ model.y / inverse.sum() if model.center else 0.0)
     return -0.5 * (residual @ inverse @ residual + np.linalg.slogdet(K)[1] + n * math.log(2 * math.pi))
@@ -92,27 +103,7 @@ def slopes(function, x, step):
     return np.reshape(found, x.shape + np.shape(found[0]))
 
 
-# -- kernel and factor ------------------------------------------------------------------------------------------------
-
-
-def test_the_kernel_and_its_derivative_are_those_of_the_formula_and_finite_at_zero():
-    r2 = np.array([0.0, 1e-8, 0.3, 4.0, 900.0])
-    value, slope = matern(r2)
-    s = np.sqrt(5.0 * r2)
-    assert value == pytest.approx((1 + s + s**2 / 3) * np.exp(-s), rel=1e-14)
-    assert slope == pytest.approx(-5.0 / 6.0 * (1 + s) * np.exp(-s), rel=1e-14)
-    step = 1e-6
-    differences = (matern(r2[2:] + step)[0] - matern(r2[2:] - step)[0]) / (2 * step)
-    assert slope[2:] == pytest.approx(differences, rel=1e-7, abs=1e-12)
-
-
-def test_squared_distances_are_never_negative():
-    A = 1e6 + points(5)
-    r2 = squared_distances(A, A)
-    assert (r2 >= 0).all()
-    assert squared_distances(points(4), points(3, seed=1)) == pytest.approx(
-        ((points(4)[:, None] - points(3, seed=1)) ** 2).sum(2), abs=1e-14
-    )
+# -- the factor --------------------------------------------------------------------------------------------------------
 
 
 def test_a_factor_is_shifted_only_where_that_is_needed():
@@ -145,7 +136,9 @@ KINDS = {
     "learned noise": {},
     "known noise": {"known_variance": np.linspace(0.01, 0.2, 12), "unknown": np.zeros(12)},
     "some known": {"known_variance": np.where(np.arange(12) < 5, 0.1, 0.0), "unknown": 1.0 * (np.arange(12) >= 5)},
-    "tied lengthscales": {"groups": TIED},
+    "tied lengthscales": {"kernel": Ard(TIED)},
+    "few interactions": {"kernel": Anova(np.arange(3))},
+    "few interactions, tied": {"kernel": Anova(TIED), "known_variance": np.full(12, 0.1), "unknown": np.zeros(12)},
     "no prior mean": {"center": False},
 }
 
@@ -153,7 +146,7 @@ KINDS = {
 @pytest.mark.parametrize("fields", KINDS.values(), ids=KINDS)
 def test_the_evidence_is_the_normal_density_at_the_generalised_least_squares_mean(fields):
     model = regression(points(12), **fields)
-    theta = np.random.default_rng(0).normal(-0.5, 0.4, (4, model.n_lengthscales + model.learns_noise))
+    theta = np.random.default_rng(0).normal(-0.5, 0.4, (4, n_hyperparameters(model)))
     value, _ = model.log_evidence(theta)
     assert value == pytest.approx([evidence_by_hand(model, row) for row in theta], abs=1e-8)
 
@@ -176,7 +169,7 @@ def test_gradients_of_evidence_and_prior_agree_with_finite_differences(fields, c
     if coincident:
         X[1], X[2] = X[0], X[0]
     model = regression(X, targets(points(12)), **fields)
-    theta = np.random.default_rng(1).normal(-0.5, 0.3, (2, model.n_lengthscales + model.learns_noise))
+    theta = np.random.default_rng(1).normal(-0.5, 0.3, (2, n_hyperparameters(model)))
     for function in (model.log_evidence, model.log_prior):
         for row in theta:
             differences = slopes(lambda t, function=function: function(t[None])[0][0], row, 1e-6)
@@ -184,15 +177,18 @@ def test_gradients_of_evidence_and_prior_agree_with_finite_differences(fields, c
             assert function(row[None])[1][0] == pytest.approx(differences, abs=2e-7)
 
 
-def test_the_prior_density_is_that_of_lengthscales_and_noise_themselves():
-    model = regression(points(12))
-    theta = np.array([[-0.2, 0.1, 0.4, -5.0]])
-    median = torch.tensor(model.lengthscale_log_median)
-    lengthscales = torch.distributions.LogNormal(median, LENGTHSCALE_LOG_SD)
-    noise = torch.distributions.LogNormal(torch.tensor(NOISE_LOG_MEAN), NOISE_LOG_SD)
-    expected = lengthscales.log_prob(torch.as_tensor(np.exp(theta[0, :3]))).sum()
-    expected = expected + noise.log_prob(torch.tensor(math.exp(-5.0)))
-    assert model.log_prior(theta)[0] == pytest.approx(expected.item(), abs=1e-10)
+def test_the_prior_is_a_normal_density_of_the_hyperparameters():
+    model = regression(points(12), **KINDS["few interactions"])
+    mean, sd = map(torch.as_tensor, model.kernel.prior())
+    theta = np.array([[-0.2, 0.1, 0.4, 0.3, -5.0], [0.2, 0.0, 0.4, 0.3, -5.0]])
+    apart = model.log_prior(theta)[0][0] - model.log_prior(theta)[0][1]
+    density = torch.distributions.Normal(mean, sd).log_prob(torch.as_tensor(theta[:, :-1])).sum(1)
+    assert apart == pytest.approx((density[0] - density[1]).item(), abs=1e-12)
+    # Normalised, so that kernels with different numbers of hyperparameters compare: a density of 1 at the noise's mode.
+    at_mode = model.log_prior(model.prior_mode()[None])[0][0]
+    noise_sd = 1 / np.sqrt(-differences_twice(lambda t: model.log_prior(t[None])[0][0], model.prior_mode())[-1])
+    constants = -torch.log(sd).sum().item() - math.log(noise_sd) - 0.5 * len(model.prior_mode()) * math.log(2 * math.pi)
+    assert at_mode == pytest.approx(constants, abs=1e-6)
 
 
 @pytest.mark.parametrize("fields", [KINDS["learned noise"], KINDS["known noise"]], ids=["learned", "known"])
@@ -234,11 +230,10 @@ def test_a_subset_is_the_regression_of_its_rows():
         whole.y[rows],
         known_variance=whole.known_variance[rows],
         unknown=whole.unknown[rows],
-        lengthscale_log_median=whole.lengthscale_log_median,
     )
     theta = np.array([[-0.2, 0.1, 0.4, -3.0]])
     assert part.log_evidence(theta)[0] == alone.log_evidence(theta)[0]
-    assert part.groups is whole.groups
+    assert part.kernel is whole.kernel
 
 
 # -- prediction -------------------------------------------------------------------------------------------------------
@@ -249,9 +244,7 @@ def test_a_subset_is_the_regression_of_its_rows():
 def test_the_posterior_is_that_of_dense_algebra(fields, m):
     p = predictor(offset=3.0, scale=2.0, **fields)
     test = points(m, seed=1)
-    mean, covariance = posterior_by_hand(
-        points(12), targets(points(12)), test[:4], p.lengthscales, p.diagonal, fields.get("center", True)
-    )
+    mean, covariance = posterior_by_hand(p, points(12), targets(points(12)), test[:4], fields.get("center", True))
     prediction = p.predict(test)
     assert prediction.mean[:4, 0] == pytest.approx(3.0 + 2.0 * mean, abs=1e-9)
     assert prediction.variance[:4] == pytest.approx(4.0 * covariance.diagonal(), abs=1e-9)
@@ -261,7 +254,7 @@ def test_the_posterior_is_that_of_dense_algebra(fields, m):
 def test_the_joint_posterior_is_that_of_dense_algebra():
     p = predictor()
     test = points(5, seed=1)
-    mean, covariance = posterior_by_hand(points(12), targets(points(12)), test, p.lengthscales, p.diagonal)
+    mean, covariance = posterior_by_hand(p, points(12), targets(points(12)), test)
     joint_mean, joint_covariance, _ = p.joint(test)
     assert joint_mean[:, 0] == pytest.approx(mean, abs=1e-9)
     assert joint_covariance == pytest.approx(covariance, abs=1e-9)
@@ -276,20 +269,11 @@ def test_what_is_fitted_is_what_is_predicted_at_the_training_points(fields):
     assert variance == pytest.approx(prediction.variance, abs=1e-9)
 
 
-def test_some_rows_of_a_prediction_are_the_prediction_at_some_points():
-    p = predictor()
-    test, rows = points(6, seed=1), np.array([4, 1])
-    some, alone = p.predict(test).rows(rows), p.predict(test[rows])
-    weights = np.ones((2, 1)), np.ones(2)
-    assert some.mean == pytest.approx(alone.mean, abs=1e-14)
-    assert some.variance == pytest.approx(alone.variance, abs=1e-14)
-    assert some.pullback(*weights) == pytest.approx(alone.pullback(*weights), abs=1e-13)
-
-
 @pytest.mark.parametrize("place", ["between the data", "on the data"])
 @pytest.mark.parametrize("with_anchors", [False, True], ids=["alone", "with anchors"])
-def test_the_pullback_agrees_with_finite_differences(place, with_anchors):
-    p = predictor(offset=3.0, scale=2.0, groups=TIED)
+@pytest.mark.parametrize("kernel", [Ard(TIED), Anova(TIED)], ids=["all interactions", "few interactions"])
+def test_the_pullback_agrees_with_finite_differences(place, with_anchors, kernel):
+    p = predictor(offset=3.0, scale=2.0, kernel=kernel)
     test = points(12)[:5] if place == "on the data" else points(5, seed=1)
     anchors = p.anchor(np.vstack([points(12)[:2], points(2, seed=2)]))  # two of them are training points, too
     rng = np.random.default_rng(3)

@@ -16,6 +16,7 @@ from bayesopt.surrogate import fit_surrogate
 from tests.bayesopt.acquisition.cases import (
     MIXED,
     SQUARE,
+    KnowledgeGradientOfFive,
     acquisition_of,
     differences,
     everything,
@@ -25,7 +26,13 @@ from tests.bayesopt.acquisition.cases import (
     smooth,
 )
 
-EVERY = pytest.mark.parametrize("make", [LogExpectedImprovement, LogNoisyExpectedImprovement], ids=lambda m: m.__name__)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+EVERY = pytest.mark.parametrize(
+    "make",
+    [LogExpectedImprovement, LogNoisyExpectedImprovement, KnowledgeGradientOfFive],
+    ids=lambda make: make.__name__,
+)
 
 
 @EVERY

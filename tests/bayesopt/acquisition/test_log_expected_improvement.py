@@ -11,6 +11,8 @@ from bayesopt.acquisition.log_expected_improvement import LogExpectedImprovement
 from bayesopt.surrogate import fit_surrogate
 from tests.bayesopt.acquisition.cases import SQUARE, acquisition_of, points, smooth
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def test_it_is_log_expected_improvement_over_the_best_posterior_mean(make_history):
     X = points(10, 2)

@@ -1,4 +1,4 @@
-"""The search over every kind of space, with acquisition functions whose maximum is known."""
+"""The search over every kind of space, with functions whose maximum is known."""
 
 import numpy as np
 import pytest
@@ -8,13 +8,41 @@ from bayesopt.problem.parameters import Choice, Float, Int, Simplex
 from bayesopt.problem.space import LinearConstraint, Space
 
 
+class Function:
+    """An acquisition function from one that returns values and gradients; counts the points that it was asked about."""
+
+    def __init__(self, function):
+        self._function = function
+        self.n_points = 0
+
+    def values(self, U):
+        return self.value_and_gradient(U)[0]
+
+    def value_and_gradient(self, U):
+        self.n_points += len(U)
+        return self._function(U)
+
+
 def hill(top):
     """A concave function of the cube with its maximum, 0, at `top`."""
     top = np.asarray(top)
-    return lambda U: (-((U - top) ** 2).sum(1), -2.0 * (U - top))
+    return Function(lambda U: (-((U - top) ** 2).sum(1), -2.0 * (U - top)))
 
 
-def search(acquisition, space, incumbents=None, tried=None, seed=0):
+def peaks(*tops, heights):
+    """Narrow peaks at `tops`; a peak's height is what it is worth."""
+
+    def function(U):
+        parts = [
+            height * np.exp(-((U - top) ** 2).sum(1) / (2 * 0.1**2)) for top, height in zip(tops, heights, strict=True)
+        ]
+        slopes = [-(U - top) / 0.1**2 * part[:, None] for top, part in zip(tops, parts, strict=True)]
+        return sum(parts), sum(slopes)
+
+    return Function(function)
+
+
+def search(acquisition, space, incumbents=None, tried=None, seed=0, guide=None):
     none = np.zeros((0, space.dim))
     return maximize(
         acquisition,
@@ -22,6 +50,7 @@ def search(acquisition, space, incumbents=None, tried=None, seed=0):
         none if incumbents is None else np.asarray(incumbents),
         none if tried is None else np.asarray(tried),
         np.random.default_rng(seed),
+        guide=guide,
     )
 
 
@@ -48,7 +77,7 @@ def test_finds_a_narrow_peak_beside_an_incumbent():
         gradient[:, 0] += 1e-3
         return value, gradient
 
-    assert np.abs(search(peak, space, incumbents=[top + 0.02]) - top).max() < 0.01
+    assert np.abs(search(Function(peak), space, incumbents=[top + 0.02]) - top).max() < 0.01
 
 
 @pytest.mark.parametrize(
@@ -85,7 +114,7 @@ def test_what_a_linear_constraint_forbids_is_not_proposed():
         found = search(hill([0.9, 0.8]), space, seed=seed)
         assert space.is_allowed(found[None])[0]
         # The best allowed value is -0.245, at (0.55, 0.45); a search that stops at the wall comes near it.
-        assert hill([0.9, 0.8])(found[None])[0][0] > -0.28
+        assert hill([0.9, 0.8]).values(found[None])[0] > -0.28
 
 
 def test_what_a_predicate_forbids_is_not_proposed():
@@ -126,7 +155,35 @@ def test_values_that_are_not_numbers_are_the_worst():
     def half_nan(U):
         return np.where(U[:, 0] > 0.5, np.nan, U[:, 0]), np.ones_like(U)
 
-    assert 0.4 < search(half_nan, space)[0] <= 0.5
+    assert 0.4 < search(Function(half_nan), space)[0] <= 0.5
+
+
+def test_a_guide_searches_and_the_function_itself_has_the_last_word():
+    space = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
+    tops = np.array([0.2, 0.3]), np.array([0.8, 0.6])
+    exact = peaks(*tops, heights=(1.0, 1.5))
+    found = search(exact, space, guide=peaks(*tops, heights=(1.0, 0.9)))
+    assert np.abs(found - tops[1]).max() < 0.01  # where the guide's search ended, not where it is largest
+    unguided = peaks(*tops, heights=(1.0, 1.5))
+    search(unguided, space)
+    assert exact.n_points < 0.2 * unguided.n_points
+
+
+def test_what_was_tried_is_passed_over_also_with_a_guide():
+    space = Space({"k": Int(1, 4), "c": Choice(["a", "b"])})
+    tried = np.zeros((0, 2))
+    for _ in range(8):
+        found = search(hill([0.3, 0.3]), space, tried=tried, guide=hill([0.6, 0.3]))
+        assert is_untried(found, tried)
+        tried = np.vstack([tried, found])
+    assert search(hill([0.3, 0.3]), space, tried=tried, guide=hill([0.6, 0.3])) is None
+
+
+def test_a_function_that_is_minus_infinity_or_nan_everywhere_still_gives_a_point():
+    space = Space({"x": Float(0.0, 1.0), "k": Int(1, 3)})
+    for constant in (-np.inf, np.nan):
+        nowhere = Function(lambda U, constant=constant: (np.full(len(U), constant), np.full_like(U, np.nan)))
+        assert space.is_allowed(search(nowhere, space)[None])[0]
 
 
 def test_the_same_generator_gives_the_same_point_bitwise():

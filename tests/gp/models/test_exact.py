@@ -10,7 +10,8 @@ from botorch.acquisition.objective import ScalarizedPosteriorTransform
 
 from gp.errors import GPError, InvalidDataError
 from gp.models.exact import KNOWN_NOISE_FLOOR, ExactGP
-from gp.regression import LENGTHSCALE_MEDIAN
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def data(n=12, d=3, seed=0):
@@ -51,10 +52,10 @@ def test_the_log_posterior_is_that_of_the_standardised_values():
 def test_before_the_fit_hyperparameters_stand_at_the_mode_of_their_prior():
     model = ExactGP(*data())
     assert np.array_equal(model.hyperparameters, model.regression.prior_mode())
-    assert model.regression.lengthscale_log_median == pytest.approx(math.log(LENGTHSCALE_MEDIAN * math.sqrt(3.0)))
-    tied = ExactGP(*data(), groups=(0, 0, 1), lengthscale_median=2.0)
-    assert tied.regression.lengthscale_log_median == pytest.approx(math.log(2.0))
-    assert len(tied.hyperparameters) == 3
+    usual, longer = (ExactGP(*data(), groups=(0, 0, 1), lengthscale_median=m) for m in (None, 5.0))
+    assert len(usual.hyperparameters) == len(longer.hyperparameters) == 3
+    assert (longer.lengthscales > 2 * usual.lengthscales).all()
+    assert len(ExactGP(*data(), additive=True).hyperparameters) == 5
 
 
 def test_a_fit_climbs_from_the_starts_that_it_is_given():
@@ -104,9 +105,10 @@ def test_the_posterior_is_that_of_dense_algebra():
 
 
 @pytest.mark.parametrize("at_data", [False, True], ids=["between the data", "on the data"])
-def test_the_graph_free_prediction_is_the_posterior_and_so_is_its_gradient(at_data):
+@pytest.mark.parametrize("additive", [False, True], ids=["all interactions", "few interactions"])
+def test_the_graph_free_prediction_is_the_posterior_and_so_is_its_gradient(at_data, additive):
     X, Y = data()
-    model = ExactGP(X, Y, groups=(0, 0, 1)).fit()
+    model = ExactGP(X, Y, groups=(0, 0, 1), additive=additive).fit()
     test = X[:4].clone() if at_data else data(4, seed=2)[0]
     test.requires_grad_(True)
     posterior = model.posterior(test[:, None])

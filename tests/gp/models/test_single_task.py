@@ -16,6 +16,7 @@ NOISE = {
     "a known noise each": {"train_Yvar": 0.01 + torch.linspace(0, 1, 30, dtype=torch.float64)[:, None]},
     "some noises known": {"train_Yvar": torch.tensor([0.2, torch.nan] * 15, dtype=torch.float64)[:, None]},
     "groups": {"groups": [0, 1, 1]},
+    "few interactions": {"groups": [0, 1, 1], "additive": True},
     "not centred": {"center": False},
 }
 
