@@ -50,6 +50,10 @@ class OutputScale:
         return units
 
 
+AS_IT_IS: Final = OutputScale(0.0, 1.0)
+"""The scale that changes nothing."""
+
+
 def standardised(y: FloatArray) -> tuple[FloatArray, OutputScale]:
     """Values with mean 0 and variance 1, the bad tail pulled in.
 

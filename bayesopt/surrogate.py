@@ -8,7 +8,7 @@ Models live on standardised outcomes; `Surrogate.scale` leads back to the user's
 import functools
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, cast
 
@@ -20,13 +20,13 @@ from torch import Tensor
 
 from bayesopt.errors import InvalidInputError
 from bayesopt.long_history import shortened
-from bayesopt.output_scale import OutputScale, standardised, warped
+from bayesopt.output_scale import AS_IT_IS, OutputScale, standardised, warped
 from bayesopt.problem.parameters import Simplex
 from bayesopt.problem.space import Space
 from bayesopt.record.history import History
 from bayesopt.warm_start import Remembered, fit
 from gp.errors import GPError
-from gp.models.exact import ExactGP
+from gp.models.exact import KNOWN_NOISE_FLOOR, ExactGP
 from gp.threads import single_threaded
 
 FloatArray = NDArray[np.float64]
@@ -48,6 +48,8 @@ _LARGEST: Final = 1e100
 """What a larger ratio is taken for: its square is finite, and its product with any unit."""
 _UNITS: Final = (1e-200, 1e200)
 """Between what bounds the unit of a margin lies."""
+_NATS_FOR_NOISE: Final = 5.0
+"""Evidence that noise must gain over none before the best measured trial is no longer the one to use."""
 _CLEAN_NOISE: Final = 1e-4
 """Learned noise variance below which an objective passes for deterministic, in units of its variance."""
 
@@ -211,7 +213,7 @@ def recommend(history: History) -> int | None:
     """
     with single_threaded():
         surrogate = fit_surrogate(history)
-        if surrogate.is_clean:
+        if surrogate.is_clean or not _is_noisy(surrogate.objective):
             return history.best_observed
         feasible = np.flatnonzero(surrogate.told_probability_feasible >= 0.5)
         if len(feasible) == 0:
@@ -234,7 +236,7 @@ def fit_surrogate(history: History) -> Surrogate:
     history, rows = shortened(history, features(history.X), features(history.failed))
     Z = features(history.X)
     fits = _Fits(features.groups, history.memory.get("fits"))
-    objective, scale = None, OutputScale(0.0, 1.0)
+    objective, scale = None, AS_IT_IS
     if len(history.X):
         objective, scale = _fit_objective(history, Z, fits)
     constraints = tuple(_fit_constraint(history, column, Z, fits) for column in range(history.constraints.shape[1]))
@@ -252,7 +254,9 @@ class _Scaled:
     """Noise of each, `n`; nan where it is not known."""
     slope: FloatArray
     """How fast y grows with the outcome, `n`: the density of the outcome is that of y times this."""
-    is_curved: bool
+    scale: OutputScale = AS_IT_IS
+    """Between y and the outcome's units, of the objective; a constraint keeps but its sign."""
+    is_curved: bool = False
     """Whether it is the curved one of two scales."""
 
 
@@ -265,7 +269,13 @@ class _Fits:
         self.memory: dict[str, Any] = {}
 
     def best(
-        self, name: str, Z: FloatArray, noise: float | None, straight: _Scaled, curved: _Scaled, nats_to_curve: float
+        self,
+        name: str,
+        Z: FloatArray,
+        noise: float | None,
+        straight: _Scaled,
+        curve: Callable[[], _Scaled],
+        nats_to_curve: float,
     ) -> tuple[ExactGP, _Scaled]:
         """The model of an outcome on the scale, and with the kernel, that the evidence asked for at the last search.
 
@@ -274,7 +284,7 @@ class _Fits:
             Z: Features of the trials, `n x F`.
             noise: Noise where it is not known; None to learn it.
             straight: The outcome as it is.
-            curved: The outcome on another scale.
+            curve: Puts the outcome on another scale.
             nats_to_curve: Evidence that the other scale must gain.
 
         Returns:
@@ -283,10 +293,11 @@ class _Fits:
         before = Remembered.from_json(self._before.get(name))
         n = len(Z)
         if before is not None and not before.needs_search(n):
-            scaled = curved if before.warped else straight
+            scaled = curve() if before.warped else straight
             model, after = self._fit(name, Z, noise, scaled, before)
             self._remember(name, after)
             return model, scaled
+        curved = curve()
         first = curved if n < _MIN_TO_CHOOSE and nats_to_curve == 0.0 else straight
         model, after = self._fit(name, Z, noise, first, None if before is None else replace(before, additive=False))
         found = [(model, first, after, 0.0)]
@@ -310,7 +321,7 @@ class _Fits:
 
     def single(self, name: str, Z: FloatArray, y: FloatArray) -> ExactGP:
         """The model of values with a noise to be learned, on their own scale."""
-        scaled = _Scaled(y, np.full(len(y), math.nan), np.ones(len(y)), is_curved=False)
+        scaled = _Scaled(y, np.full(len(y), math.nan), np.ones(len(y)))
         model, after = self._fit(name, Z, None, scaled, Remembered.from_json(self._before.get(name)))
         self._remember(name, after)
         return model
@@ -349,16 +360,36 @@ def _evidence(model: ExactGP, scaled: _Scaled) -> float:
 def _fit_objective(history: History, Z: FloatArray, fits: _Fits) -> tuple[ExactGP, OutputScale]:
     """The objective's model, and the scale that it lives on."""
     z, plain = standardised(history.objective)
-    w, bent = warped(z, plain)
     default = math.nan if history.noise is None else history.noise
     with np.errstate(over="ignore"):
         sd = np.where(np.isnan(history.objective_sd), default, history.objective_sd) / plain.unit
-    straight, curved = (
-        _Scaled(y, sd * scale.slope(z), scale.slope(z), is_curved)
-        for y, scale, is_curved in ((z, plain, False), (w, bent, True))
-    )
-    model, scaled = fits.best("the objective", Z, None, straight, curved, _NATS_TO_WARP)
-    return model, bent if scaled.is_curved else plain
+    straight = _Scaled(z, sd, np.ones_like(z), plain)
+
+    def curve() -> _Scaled:
+        w, bent = warped(z, plain)
+        return _Scaled(w, sd * bent.slope(z), bent.slope(z), bent, is_curved=True)
+
+    model, scaled = fits.best("the objective", Z, None, straight, curve, _NATS_TO_WARP)
+    return model, scaled.scale
+
+
+def _is_noisy(model: ExactGP | None) -> bool:
+    """Whether noise explains an outcome clearly better than a rougher function without any would.
+
+    A model that is too smooth takes what it misses for noise. So its evidence is set against that of the best model
+    which must reproduce every value, with the same prior on what they share.
+    """
+    if model is None or not model.learns_noise:
+        return model is not None
+    noisy, theta = model.regression, model.hyperparameters
+    clean = noisy.without_noise(KNOWN_NOISE_FLOOR)
+    try:
+        rough = clean.fit(np.vstack([theta[:-1], clean.search_starts()]), max_evaluations=30)
+    except GPError:
+        return True
+    gain = noisy.log_evidence(theta[None])[0] - clean.log_evidence(rough[None])[0]
+    gain += clean.log_prior(theta[None, :-1])[0] - clean.log_prior(rough[None])[0]
+    return float(gain[0]) > _NATS_FOR_NOISE
 
 
 def _is_clean(model: ExactGP, history: History) -> bool:
@@ -387,13 +418,17 @@ def _fit_constraint(history: History, column: int, Z: FloatArray, fits: _Fits) -
     noise = 0.0 if history.noise == 0.0 else None
     typical = _typical(margins)
     per_unit = np.full(len(measured), 1.0 / typical)
-    bent, slope = _bilog(margins, typical)
     with np.errstate(over="ignore"):
         linear = np.clip(margins / typical, -_LARGEST, _LARGEST)
-        straight = _Scaled(linear, sd * per_unit, per_unit, is_curved=False)
-        curved = _Scaled(bent, sd * slope, slope, is_curved=True)
+        straight = _Scaled(linear, sd * per_unit, per_unit)
+
+    def curve() -> _Scaled:
+        bent, slope = _bilog(margins, typical)
+        with np.errstate(over="ignore"):
+            return _Scaled(bent, sd * slope, slope, is_curved=True)
+
     name = f"constraint {history.outcomes.constraints[column].name!r}"
-    return fits.best(name, Z, noise, straight, curved, nats_to_curve=0.0)[0]
+    return fits.best(name, Z, noise, straight, curve, nats_to_curve=0.0)[0]
 
 
 def _typical(margins: FloatArray) -> float:

@@ -9,13 +9,14 @@ import math
 import os
 import platform
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from optimizers.catalogue import OPTIMIZERS
+from problems.everything import ALL
 from problems.problem import Problem
 
 RESULTS = Path(__file__).parent / "results"
@@ -51,8 +52,10 @@ def write_report(runs: Sequence[Run], problems: Sequence[Problem], folder: Path 
     present = {key[1] for key in kept}
     optimizers = [name for name in OPTIMIZERS if name in present]
     minima = {problem.name: _minimum(problem, kept.values()) for problem in problems}
+    replayed = {problem.name for problem in problems if problem.instances}
     regrets = {
-        when: _regrets(problems, kept.values(), minima, lambda run, when=when: run[when]) for when in ("half", "full")
+        when: _regrets(problems, kept.values(), minima, lambda run, when=when: _outcome(run, when, replayed))
+        for when in ("half", "full")
     }
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "engine.md"
@@ -72,6 +75,9 @@ def write_report(runs: Sequence[Run], problems: Sequence[Problem], folder: Path 
     return path
 
 
+_AVERAGED = {problem.name for problem in ALL if problem.instances}
+"""Problems of many surfaces, whose protocol asks for the mean over them."""
+
 # -- numbers ----------------------------------------------------------------------------------------------------------
 
 
@@ -83,6 +89,15 @@ def _minimum(problem: Problem, runs: Sequence[Run]) -> float:
         return problem.minimum
     seen = [value for run in runs if run["problem"] == problem.name for value in run["best"] if value is not None]
     return min([problem.minimum, *seen])
+
+
+def _outcome(run: Run, when: str, replayed: Collection[str]) -> float | None:
+    """What a run is judged by: its recommendation, or the best so far where a table of measurements is replayed."""
+    if run["problem"] not in replayed:
+        return run[when]
+    best = run["best"]
+    spent = len(best) if when == "full" else math.ceil(len(best) / 2)
+    return best[spent - 1] if best else None
 
 
 def _regrets(
@@ -111,7 +126,10 @@ def _mean(scores: np.ndarray, floor: float = FLOORS[0]) -> float:
 
 
 def _medians(regrets: Regrets) -> dict[tuple[str, str], float]:
-    return {key: float(np.median(values)) for key, values in regrets.items()}
+    """The median over seeds, or the mean where each run is on another surface."""
+    return {
+        key: float(np.mean(values) if key[0] in _AVERAGED else np.median(values)) for key, values in regrets.items()
+    }
 
 
 def _standard_error(regrets: Regrets, problems: Sequence[Problem], name: str, floor: float = FLOORS[0]) -> float:
@@ -147,7 +165,9 @@ def _header(runs: Sequence[Run], optimizers: Sequence[str]) -> str:
         "(but SMAC3, which asks its user that).",
         "",
         "Regret: true value of the configuration that the tool itself recommends, minus the minimum; a run that "
-        "recommends nothing feasible is charged the largest regret among feasible Sobol points. Score: median regret "
+        "recommends nothing feasible is charged the largest regret among feasible Sobol points. The language models "
+        "are a replay of measured grids, where each grid point answers once and a configuration asked again means "
+        "another one: there the best so far counts, and the mean over surfaces. Score: median regret "
         "over seeds divided by Sobol's, so that Sobol is 1 and less is better. A tool that breaks off is scored by "
         "what it had. SMAC3 knows no outcome constraints and is told the worst objective seen plus the violation; "
         "shares of a whole are weights divided by their sum for every tool but ours; bayes_opt is given logarithms, "

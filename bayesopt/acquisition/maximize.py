@@ -66,6 +66,7 @@ def maximize(
     *,
     guide: Acquisition | None = None,
     region: FloatArray | None = None,
+    n_samples: int = N_SAMPLES,
     tolerance: float = 1e-4,
 ) -> FloatArray | None:
     """The allowed, untried configuration where an acquisition function is largest, as far as a search can tell.
@@ -83,13 +84,14 @@ def maximize(
         guide: A cheaper function that is nearly as large, to search by; `acquisition` then has the last word on where
             the searches ended and on the best of the pool.
         region: Lower and upper bounds, `2 x d`, that continuous columns are kept in; None for the whole cube.
+        n_samples: Points of the pool that are drawn over the whole of it.
         tolerance: A gradient search ends when a step gains less.
 
     Returns:
         A snapped point, `d`; None when a finite space has no untried configuration left.
     """
     region = _bounds(space, region)
-    pool = _within(space, draw_pool(space, incumbents, rng), region)
+    pool = _within(space, draw_pool(space, incumbents, rng, n_samples), region, n_samples)
     if len(pool) == 0:
         return any_untried(space, tried, rng)
     search = acquisition if guide is None else guide
@@ -145,20 +147,21 @@ def _by_value(U: FloatArray, values: FloatArray) -> FloatArray:
     return U[np.argsort(-values, kind="stable")]
 
 
-def draw_pool(space: Space, incumbents: FloatArray, rng: np.random.Generator) -> FloatArray:
+def draw_pool(space: Space, incumbents: FloatArray, rng: np.random.Generator, n_samples: int = N_SAMPLES) -> FloatArray:
     """Allowed points to look at first: the whole of a small space, else samples and moves around the incumbents.
 
     Args:
         space: What can be proposed.
         incumbents: Points around which it is densest, `k x d`; may be empty.
         rng: Draws them.
+        n_samples: How many are drawn over the whole space.
 
     Returns:
         Snapped points, `m x d`, some of them maybe more than once.
     """
     if space.size is not None and space.size <= _LISTED_AT_ONCE:
         return space.enumerate(_LISTED_AT_ONCE)
-    samples = space.sample(N_SAMPLES, rng)
+    samples = space.sample(n_samples, rng)
     if len(incumbents) == 0:
         return samples
     scales = np.repeat(PERTURBATION_SCALES, N_PERTURBATIONS)
@@ -189,12 +192,12 @@ def _bounds(space: Space, region: FloatArray | None) -> FloatArray:
     return np.where(continuous, region, whole)
 
 
-def _within(space: Space, pool: FloatArray, region: FloatArray) -> FloatArray:
+def _within(space: Space, pool: FloatArray, region: FloatArray, n_samples: int) -> FloatArray:
     """Samples shrunk into the region, and moves around the incumbents clipped to it."""
-    if len(pool) == 0 or (region[0] == 0.0).all() and (region[1] == 1.0).all():
+    if len(pool) == 0 or ((region[0] == 0.0).all() and (region[1] == 1.0).all()):
         return pool
     inside = np.clip(pool, region[0], region[1])
-    inside[:N_SAMPLES] = region[0] + (region[1] - region[0]) * pool[:N_SAMPLES]
+    inside[:n_samples] = region[0] + (region[1] - region[0]) * pool[:n_samples]
     inside = space.snap(inside)
     return inside[space.is_allowed(inside)]
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesopt.acquisition.maximize import Acquisition, is_untried, maximize
+from bayesopt.acquisition.maximize import N_SAMPLES, Acquisition, is_untried, maximize
 from bayesopt.problem.arguments import whole_number
 from bayesopt.record.history import History
 from bayesopt.strategies.base import Suggestion
@@ -27,6 +27,8 @@ N_INCUMBENTS: Final = 3
 """Best trials around which the search for the next point is densest."""
 REGION_SIDE: Final = 0.3
 """Side of the box around the incumbent that a search which stands still is kept in every second time."""
+DENSE: Final = 100
+"""Told trials from which on fewer points are looked at before the search, so that an ask's time stays bounded."""
 LOOSE: Final = 1e-4
 """Gain in log expected improvement at which the search for the next point ends: nothing that a trial could tell."""
 TIGHT: Final = 1e-6
@@ -118,10 +120,18 @@ class ExpectedImprovement:
                 pending = np.vstack([history.pending, *chosen])
                 knowns = surrogate, pending, normals[:, : len(pending)]
                 tried = np.vstack([history.tried, *chosen])
-                space, tolerance = history.space, TIGHT if history.outcomes.constraints else LOOSE
                 exact, guide = self._acquisition(*knowns, rng)
-                region = _region(history, incumbents) if len(tried) % 2 == 0 else None
-                u = maximize(exact, space, incumbents, tried, rng, guide=guide, region=region, tolerance=tolerance)
+                u = maximize(
+                    exact,
+                    history.space,
+                    incumbents,
+                    tried,
+                    rng,
+                    guide=guide,
+                    region=_region(history, incumbents) if len(tried) % 2 == 0 else None,
+                    n_samples=int(np.clip(N_SAMPLES * DENSE // max(1, len(history.X)), N_SAMPLES // 4, N_SAMPLES)),
+                    tolerance=TIGHT if history.outcomes.constraints else LOOSE,
+                )
                 if u is None:
                     break
                 chosen.append(u)
@@ -155,6 +165,13 @@ def _region(history: History, incumbents: FloatArray) -> FloatArray | None:
 
     A search that stands still gets every second trial close to home, where a global model may miss what a denser look
     finds; the other half goes on everywhere.
+
+    Args:
+        history: What was told.
+        incumbents: The most promising told trials, `k x d`, the best of them first.
+
+    Returns:
+        Lower and upper bounds, or None while the search moves on.
     """
     best = history.best_observed
     if best is None or len(history.X) - 1 - best < history.space.dim:

@@ -25,6 +25,9 @@ class AnovaKernel(Kernel):
         0.25
     """
 
+    lengthscales: Tensor
+    """One a feature, `d`."""
+
     def __init__(self, lengthscales: Tensor, groups: Sequence[int], share: float) -> None:
         """Make one factor a group.
 
@@ -34,6 +37,7 @@ class AnovaKernel(Kernel):
             share: Weight of a group's kernel in its factor, in (0, 1).
         """
         super().__init__()
+        self.register_buffer("lengthscales", lengthscales.clone())
         self.groups, self.share = tuple(groups), share
         self._columns = [
             [feature for feature, its in enumerate(self.groups) if its == group] for group in range(max(groups) + 1)
@@ -43,13 +47,6 @@ class AnovaKernel(Kernel):
             matern = MaternKernel(nu=_NU, ard_num_dims=len(columns), lengthscale_constraint=Positive()).to(lengthscales)
             matern.lengthscale = lengthscales[columns]
             self.factors.append(matern)
-
-    @property
-    def lengthscales(self) -> Tensor:
-        """One a feature, `d`."""
-        scales = torch.cat([matern.lengthscale.reshape(-1) for matern in self.factors])
-        order = [feature for columns in self._columns for feature in columns]
-        return scales[torch.argsort(torch.tensor(order, device=scales.device))]
 
     @override
     def forward(self, x1: Tensor, x2: Tensor, diag: bool = False, **params: Any) -> Tensor:
@@ -84,23 +81,20 @@ class _Scaled(TensorTransform):
 
 
 def _random_features(kernel: AnovaKernel, *, num_inputs: int, num_outputs: int) -> KernelFeatureMap:
-    """Pairs of sine and cosine along random frequencies.
-
-    Multiplied out, the kernel is a mixture over sets of groups, and so is its spectral density: a frequency is 0 along
-    the groups that are not in the set, and along each of the others drawn from its own Matérn density.
-    """
-    lengthscales = kernel.lengthscales.detach()
-    like = {"dtype": lengthscales.dtype, "device": lengthscales.device}
+    """Pairs of sine and cosine along random frequencies."""
+    # Multiplied out, the kernel is a mixture over sets of groups, and so is its spectral density: a frequency is 0
+    # along the groups that are not in the set, and along each of the others drawn from its own Matérn density.
+    lengthscales = kernel.lengthscales
     n, groups = num_outputs // 2, torch.tensor(kernel.groups, device=lengthscales.device)
-    nu = torch.tensor(_NU, **like)
-    length = torch.distributions.Gamma(nu, nu).sample((n, len(kernel.factors))).rsqrt()
-    interacts = torch.rand(length.shape, **like) < kernel.share
-    weight = (length * interacts)[:, groups] * torch.randn(n, num_inputs, **like)
+    nu = torch.tensor(_NU).to(lengthscales)
+    length = torch.distributions.Gamma(nu, nu).sample(torch.Size([n, len(kernel.factors)])).rsqrt()
+    interacts = torch.rand_like(length) < kernel.share
+    weight = (length * interacts)[:, groups] * torch.randn(n, num_inputs).to(lengthscales)
     return KernelFeatureMap(
         kernel=kernel,
         weight=weight,
         input_transform=_Scaled(lengthscales),
-        output_transform=SineCosineTransform(torch.tensor((1.0 / n) ** 0.5, **like)),
+        output_transform=SineCosineTransform(torch.tensor((1.0 / n) ** 0.5).to(lengthscales)),
     )
 
 
