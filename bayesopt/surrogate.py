@@ -379,6 +379,12 @@ def _is_noisy(model: ExactGP | None) -> bool:
 
     A model that is too smooth takes what it misses for noise. So its evidence is set against that of the best model
     which must reproduce every value, with the same prior on what they share.
+
+    Args:
+        model: The fitted model; None without one.
+
+    Returns:
+        Whether the gain is more than `_NATS_FOR_NOISE`; True also where the noise is known.
     """
     if model is None or not model.learns_noise:
         return model is not None

@@ -31,8 +31,8 @@ NOISE_BOUNDS: Final = (1e-7, 4.0)
 LEAST_VARIANCE: Final = 1e-12
 """Least predictive variance in units of the variance of y; below it the difference of ones holds no digit."""
 _RESTARTS: Final = ((1.0, 1.0), (2.0, 0.3), (0.5, 300.0), (0.5, 0.003))
-"""Starts of a search: factors on the prior's modes of lengthscale and noise (smooth, very smooth, rough and noisy, rough
-and clean). Without the last, a rough deterministic function passed for a noisy one, 20 nats below its best fit."""
+"""Starts of a search: factors on the prior's modes of lengthscale and noise (smooth, very smooth, rough and noisy,
+rough and clean). Without the last, a rough function without noise passed for a noisy one, 20 nats below its best."""
 _JITTERS: Final = (0.0, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4)
 """Diagonal shifts tried in turn where K is not positive definite in floats, relative to its unit diagonal."""
 _AT_ONCE: Final = 2**14

@@ -4,9 +4,9 @@ Alphabet. phi, Phi: density and distribution function of the standard normal. u:
 `(mean - best) / sd`. h(u) = phi(u) + u Phi(u), so that expected improvement is `sd h(u)`. w(u) = Phi(u) / h(u), the
 slope of log h.
 
-Each function is differentiable by autograd through an analytic derivative; the loop, which builds no graph, takes the
-derivative from `log_h_slope`, `log_ndtr_slope` and `log_emax_gain_and_gradient`. Smoothed maxima and means
-(`log_fatplus`, `log_softplus`, `fatmax`, `logmeanexp`) are those of `botorch.utils.safe_math`.
+Each function is differentiable by autograd through an analytic derivative. The loop, which builds no graph, has its own
+of them in `loop_terms`, on arrays and with their slopes. Smoothed maxima and means (`log_fatplus`, `log_softplus`,
+`fatmax`, `logmeanexp`) are those of `botorch.utils.safe_math`.
 """
 
 import math
@@ -206,97 +206,3 @@ def log1mexp(x: Tensor) -> Tensor:
     """
     result: Tensor = _Log1mExp.apply(x)
     return result
-
-
-def log_emax_gain_and_gradient(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Log of what knowing Z adds to the best of the lines `a_i + b_i Z`, and its gradient; no graph is built.
-
-    With the upper envelope's slopes `b_1 < ... < b_J` and its breakpoints `z_1 < ... < z_(J-1)`, the gain is
-    `sum_j (b_(j+1) - b_j) h(-|z_j|)`: every term is positive, so nothing cancels.
-
-    Args:
-        a: Intercepts, `n`, float64.
-        b: Slopes, `n`, float64.
-
-    Returns:
-        The log gain, a scalar, -infinity when one line is best everywhere; its derivatives with respect to `a` and
-        `b`, `n` each, zero for lines that are nowhere best.
-
-    Reference: Frazier, Powell and Dayanik 2009, "The Knowledge-Gradient Policy for Correlated Normal Beliefs".
-    """
-    kept, breakpoints = _upper_envelope(a.tolist(), b.tolist())
-    grad_a, grad_b = torch.zeros_like(a), torch.zeros_like(b)
-    if len(kept) == 1:
-        return a.new_tensor(-math.inf), grad_a, grad_b
-    index = torch.tensor(kept, device=a.device)
-    z = torch.tensor(breakpoints, dtype=a.dtype, device=a.device)
-    rise = b[index].diff()
-    terms = rise.log() + _log_h(-z.abs())
-    log_gain = torch.logsumexp(terms, 0)
-    if not torch.isfinite(log_gain):
-        return log_gain, grad_a, grad_b
-    # Derivatives of (b_(j+1) - b_j) h(-|z_j|), each divided by the gain in logs.
-    along_a = z.sign() * torch.exp(torch.special.log_ndtr(-z.abs()) - log_gain)
-    along_b = torch.exp(-0.5 * z.square() - _LOG_SQRT_2PI - log_gain)
-    grad_a.index_add_(0, index[1:], along_a).index_add_(0, index[:-1], -along_a)
-    grad_b.index_add_(0, index[1:], along_b).index_add_(0, index[:-1], -along_b)
-    return log_gain, grad_a, grad_b
-
-
-def _upper_envelope(a: list[float], b: list[float]) -> tuple[list[int], list[float]]:
-    """Which lines are best somewhere, by increasing slope, and where each hands over to the next."""
-    kept: list[int] = []
-    breakpoints: list[float] = []
-    for i in sorted(range(len(a)), key=lambda i: (b[i], a[i])):
-        if kept and b[kept[-1]] == b[i]:  # sorted so that the later of two parallel lines is the higher
-            kept.pop()
-            if breakpoints:
-                breakpoints.pop()
-        while kept:
-            crossing = (a[kept[-1]] - a[i]) / (b[i] - b[kept[-1]])
-            if breakpoints and crossing <= breakpoints[-1]:
-                kept.pop()
-                breakpoints.pop()
-                continue
-            breakpoints.append(crossing)
-            break
-        kept.append(i)
-    return kept, breakpoints
-
-
-class _LogEmaxGain(torch.autograd.Function):
-    @staticmethod
-    @override
-    def forward(ctx: Any, a: Tensor, b: Tensor) -> Tensor:
-        value, grad_a, grad_b = log_emax_gain_and_gradient(a, b)
-        ctx.save_for_backward(grad_a, grad_b)
-        return value
-
-    @staticmethod
-    @override
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, Tensor]:
-        grad_a, grad_b = ctx.saved_tensors
-        return grad_outputs[0] * grad_a, grad_outputs[0] * grad_b
-
-
-def log_emax_gain(a: Tensor, b: Tensor) -> Tensor:
-    """`log(E[max_i (a_i + b_i Z)] - max_i a_i)` for a standard normal Z.
-
-    Args:
-        a: Intercepts, `... x n`, float64.
-        b: Slopes, `... x n`, float64.
-
-    Returns:
-        Log gains, `...`.
-
-    Example:
-        >>> a, b = torch.tensor([0.0, -3.0]).double(), torch.tensor([0.0, 1.0]).double()
-        >>> torch.isclose(log_emax_gain(a, b), log_h(a[1]))
-        tensor(True)
-    """
-    if a.dim() == 1:
-        result: Tensor = _LogEmaxGain.apply(a, b)
-        return result
-    n = a.shape[-1]
-    rows = [log_emax_gain(ai, bi) for ai, bi in zip(a.reshape(-1, n), b.reshape(-1, n), strict=True)]
-    return torch.stack(rows).reshape(a.shape[:-1])

@@ -14,7 +14,7 @@ from bayesopt.long_history import MAX_EXACT
 from bayesopt.problem.parameters import Choice, Float, Int, Simplex
 from bayesopt.problem.priors import OptimumPrior
 from bayesopt.problem.space import Space
-from bayesopt.surrogate import FeatureMap, _bilog, _typical, fit_surrogate, recommend
+from bayesopt.surrogate import FeatureMap, _bilog, _is_noisy, _typical, fit_surrogate, recommend
 from gp.errors import NotPositiveDefiniteError
 from gp.models.exact import ExactGP
 
@@ -380,6 +380,22 @@ def test_deterministic_outcomes_recommend_the_best_observed(make_history):
     X = points(10, 1)
     history = make_history(LINE, X, smooth(X), noise=0.0)
     assert recommend(history) == history.best_observed
+
+
+def test_a_rough_function_without_noise_is_not_taken_for_a_noisy_one(make_history):
+    X = np.linspace(0.0, 1.0, 40)[:, None]
+    y = np.sin(40.0 * X[:, 0]) + X[:, 0]  # a wave of length 0.16, a quarter of the shortest usual lengthscale
+    surrogate = fit_surrogate(make_history(LINE, X, y))
+    assert surrogate.objective.noise_variance < 1e-2
+    assert not _is_noisy(surrogate.objective)
+    assert recommend(make_history(LINE, X, y)) == int(np.argmax(y))
+
+
+def test_noise_that_explains_the_values_better_than_any_function_is_seen(make_history):
+    X = np.repeat(np.linspace(0.0, 1.0, 10), 4)[:, None]
+    y = np.sin(3.0 * X[:, 0]) + 0.3 * np.random.default_rng(0).standard_normal(40)
+    surrogate = fit_surrogate(make_history(LINE, X, y))
+    assert _is_noisy(surrogate.objective)  # four values at each place differ by 0.3
 
 
 def test_what_is_probably_infeasible_is_not_recommended(make_history):

@@ -72,10 +72,10 @@ def test_a_polish_keeps_what_the_last_search_chose():
     assert fit(model_of(21), before).warped
 
 
-def test_a_history_that_has_grown_by_a_quarter_is_searched_anew_from_where_it_was_too(starts):
-    fit(model_of(25), at(25, searched=20, polished=24))
-    assert starts == [1 + len(model_of(25).regression.search_starts())]
-    fit(model_of(24), at(24, searched=20, polished=23))
+def test_a_history_that_has_grown_by_a_tenth_is_searched_anew_from_where_it_was_too(starts):
+    fit(model_of(44), at(44, searched=40, polished=43))
+    assert starts == [1 + len(model_of(44).regression.search_starts())]
+    fit(model_of(43), at(43, searched=40, polished=41))
     assert starts[1:] == [1]
 
 

@@ -371,3 +371,14 @@ def test_degenerate_data_give_a_finite_posterior(X, y, known):
     assert np.isfinite(prediction.mean).all()
     assert (prediction.variance > 0).all()
     assert np.isfinite(prediction.pullback(np.ones((3, 1)), np.ones(3))).all()
+
+
+def test_without_its_noise_a_regression_must_reproduce_every_value():
+    X = points(10)
+    known = np.where(np.arange(10) < 3, 0.2, 0.0)
+    noisy = regression(X, known_variance=known, unknown=(known == 0.0).astype(float))
+    clean = noisy.without_noise(1e-6)
+    assert not clean.learns_noise
+    assert clean.known_variance.tolist() == [0.2] * 3 + [1e-6] * 7
+    theta = np.full(3, -0.5)
+    assert clean.condition(theta).fitted()[0][3:, 0] == pytest.approx(noisy.y[3:], abs=1e-3)

@@ -236,17 +236,6 @@ def test_stacks_of_lines_are_what_each_is_alone_however_many():
             assert whole[i, j] == pytest.approx(part, abs=1e-14)
 
 
-def test_it_agrees_with_the_function_for_autograd():
-    rng = np.random.default_rng(3)
-    for n_lines in (2, 5, 40):
-        a, b = rng.standard_normal((2, n_lines))
-        ours = log_emax_gain(a, b)
-        value, *slopes = primitives.log_emax_gain_and_gradient(torch.as_tensor(a), torch.as_tensor(b))
-        assert ours.value == pytest.approx(value.item(), rel=ROUNDING)
-        for mine, other in zip(ours.gradients(), slopes, strict=True):
-            assert mine == pytest.approx(other.numpy(), abs=1e-12)
-
-
 @pytest.mark.parametrize("size", [1e-300, 1e-17, 1.0, 1e17, 1e150])
 def test_lines_of_any_size_and_nearly_parallel_ones_raise_no_warning(size):
     rng = np.random.default_rng(4)

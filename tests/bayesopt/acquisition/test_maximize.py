@@ -42,7 +42,7 @@ def peaks(*tops, heights):
     return Function(function)
 
 
-def search(acquisition, space, incumbents=None, tried=None, seed=0, guide=None):
+def search(acquisition, space, incumbents=None, tried=None, seed=0, **options):
     none = np.zeros((0, space.dim))
     return maximize(
         acquisition,
@@ -50,7 +50,7 @@ def search(acquisition, space, incumbents=None, tried=None, seed=0, guide=None):
         none if incumbents is None else np.asarray(incumbents),
         none if tried is None else np.asarray(tried),
         np.random.default_rng(seed),
-        guide=guide,
+        **options,
     )
 
 
@@ -198,3 +198,32 @@ def test_any_untried_lists_a_finite_space_to_its_end():
     rng = np.random.default_rng(0)
     assert np.array_equal(any_untried(space, everything[:2], rng), everything[2])
     assert any_untried(space, everything, rng) is None
+
+
+def test_a_region_keeps_continuous_columns_inside_and_leaves_the_others_free():
+    space = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0), "c": Choice(["p", "q"])})
+    region = np.array([[0.2, 0.4, 0.4], [0.5, 0.6, 0.6]])
+    inside = search(hill([0.9, 0.55, 0.9]), space, region=region)
+    assert inside[:2] == pytest.approx([0.5, 0.55], abs=1e-3)
+    assert space.decode(inside)["c"] == "q"
+
+
+def test_fewer_samples_ask_for_fewer_values():
+    space = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
+    many, few = hill([0.3, 0.7]), hill([0.3, 0.7])
+    search(many, space)
+    assert search(few, space, n_samples=50) == pytest.approx([0.3, 0.7], abs=1e-3)
+    assert few.n_points < many.n_points - 300
+
+
+def test_a_tighter_tolerance_comes_closer_to_the_top():
+    def bowl(U):
+        distances = U - 0.37
+        return -(np.abs(distances).sum(1) ** 1.5), -1.5 * np.sqrt(np.abs(distances).sum(1))[:, None] * np.sign(
+            distances
+        )
+
+    space = Space({"x": Float(0.0, 1.0)})
+    loose, tight = (abs(search(Function(bowl), space, tolerance=t)[0] - 0.37) for t in (1e-2, 1e-8))
+    assert tight <= loose
+    assert tight < 1e-3

@@ -1,7 +1,5 @@
 """The scalar functions against arithmetic with sixty digits."""
 
-import math
-
 import mpmath
 import pytest
 import torch
@@ -11,8 +9,6 @@ from hypothesis import strategies as st
 from bayesopt.acquisition.primitives import (
     inv_log_h,
     log1mexp,
-    log_emax_gain,
-    log_emax_gain_and_gradient,
     log_h,
     log_h_slope,
     log_ndtr,
@@ -115,48 +111,3 @@ def test_extreme_arguments_stay_finite():
     u = tensor([-1e150, -1e100, 1e100, 1e150])
     for function in (log_h, log_h_slope, log_ndtr, log_ndtr_slope):
         assert torch.isfinite(function(u)).all(), function.__name__
-
-
-@pytest.mark.parametrize("distance", [0.0, 0.3, 5.0, 40.0, 1000.0])
-@pytest.mark.parametrize("slope", [1e-3, 1.0, 50.0])
-def test_the_gain_of_two_lines_is_an_expected_improvement(distance, slope):
-    gain = log_emax_gain(tensor([0.0, -distance]), tensor([0.0, slope])).item()
-    expected = math.log(slope) + log_h(tensor(-distance / slope)).item()
-    assert gain == pytest.approx(expected, rel=1e-14)
-
-
-def test_the_gain_of_many_lines_agrees_with_quadrature():
-    generator = torch.Generator().manual_seed(0)
-    a, b = torch.randn(2, 12, generator=generator, dtype=torch.float64)
-    z = torch.linspace(-12.0, 12.0, 400_001, dtype=torch.float64)
-    best = (a[:, None] + b[:, None] * z).amax(0)
-    density = torch.exp(-0.5 * z.square()) / math.sqrt(2 * math.pi)
-    exact = torch.trapezoid(best * density, z) - a.max()
-    # Trapezoids of width 6e-5 over kinks of slope up to 2: 1e-9.
-    assert log_emax_gain(a, b).exp().item() == pytest.approx(exact.item(), rel=1e-7)
-
-
-def test_one_line_above_all_others_gains_nothing():
-    value, grad_a, grad_b = log_emax_gain_and_gradient(tensor([3.0, 1.0, 0.0]), tensor([1.0, 1.0, 1.0]))
-    assert value == -math.inf
-    assert not grad_a.any() and not grad_b.any()
-
-
-def test_the_gain_depends_neither_on_the_order_of_the_lines_nor_on_lines_that_are_never_best():
-    a, b = tensor([0.0, -0.5, 0.2, -9.0]), tensor([0.0, 1.0, -0.7, 0.1])
-    shuffled = torch.tensor([2, 0, 3, 1])
-    assert log_emax_gain(a[shuffled], b[shuffled]).item() == log_emax_gain(a, b).item()
-    assert log_emax_gain(a[:3], b[:3]).item() == log_emax_gain(a, b).item()
-
-
-def test_the_gradient_of_the_gain_agrees_with_finite_differences():
-    generator = torch.Generator().manual_seed(1)
-    a, b = torch.randn(2, 3, 6, generator=generator, dtype=torch.float64)
-    assert torch.autograd.gradcheck(log_emax_gain, (a.requires_grad_(True), b.requires_grad_(True)))
-
-
-def test_a_tiny_gain_keeps_its_gradient():
-    a, b = tensor([0.0, -300.0]).requires_grad_(True), tensor([0.0, 10.0])
-    log_emax_gain(a, b).backward()
-    slope = log_h_slope(tensor(-30.0)).item() / 10.0
-    assert a.grad.tolist() == pytest.approx([-slope, slope], rel=1e-12)

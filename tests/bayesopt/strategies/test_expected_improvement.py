@@ -14,6 +14,7 @@ from bayesopt.problem.parameters import Choice, Float, Int, Simplex
 from bayesopt.problem.priors import OptimumPrior
 from bayesopt.problem.space import LinearConstraint, Space
 from bayesopt.strategies import ExpectedImprovement
+from bayesopt.strategies.expected_improvement import _region
 from gp.errors import NotPositiveDefiniteError
 from gp.models.exact import ExactGP
 
@@ -100,6 +101,7 @@ from bayesopt.problem.space import Space
 from bayesopt.problem.outcomes import Objective, Outcomes
 from bayesopt.record.history import History
 from bayesopt.strategies import ExpectedImprovement
+from bayesopt.strategies.expected_improvement import _region
 
 space = Space({f"x{i}": Float(0.0, 1.0) for i in range(3)})
 X = np.random.default_rng(0).random((12, 3))
@@ -323,3 +325,18 @@ def test_five_hundred_trials_are_no_obstacle(make_history):
     X = points(500, 3)
     history = make_history(CUBE, X, smooth(X), failed=points(20, 3, 1), pending=points(3, 3, 2))
     assert is_untried(encoded(CUBE, suggest(history))[0], history.tried)
+
+
+def test_a_search_that_stands_still_looks_close_to_the_incumbent_every_second_time(make_history):
+    space = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
+    X = points(8, 2)
+    improving, stale = np.arange(8.0), -np.arange(8.0)
+    assert _region(make_history(space, X, improving), X[-1:]) is None
+    region = _region(make_history(space, X, stale), X[:1])
+    assert region == pytest.approx(np.clip(X[0] + np.array([[-0.15], [0.15]]), 0.0, 1.0))
+
+
+def test_while_nothing_is_feasible_there_is_no_incumbent_to_stay_close_to(make_history):
+    space = Space({"x": Float(0.0, 1.0)})
+    X = points(5, 1)
+    assert _region(make_history(space, X, X[:, 0], constraints=np.ones((5, 1))), X[:1]) is None
