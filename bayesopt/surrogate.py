@@ -67,7 +67,7 @@ class FeatureMap:
         """Lay out the features of a space."""
         self.space = space
         self.groups: list[int] = []
-        self._numbers: list[tuple[int, int]] = []  # column, feature
+        self._numbers: tuple[list[int], list[int]] = [], []  # columns, features
         self._options: list[tuple[int, int, int]] = []  # column, first feature, options
         self._mixtures: list[tuple[slice, slice, Simplex]] = []  # columns, features
         group = column = 0
@@ -85,7 +85,8 @@ class FeatureMap:
                 self._options.append((column, first, n_features))
             else:
                 n_features = 1
-                self._numbers.append((column, first))
+                self._numbers[0].append(column)
+                self._numbers[1].append(first)
             self.groups += [group] * n_features
             group += n_features > 0
             column += width
@@ -95,8 +96,8 @@ class FeatureMap:
     def __call__(self, U: FloatArray) -> FloatArray:
         """Features `m x F` of points `m x d`."""
         Z = np.zeros((len(U), len(self.groups)))
-        for column, feature in self._numbers:
-            Z[:, feature] = U[:, column]
+        numbers, places = self._numbers
+        Z[:, places] = U[:, numbers]
         for column, first, k in self._options:
             option = np.clip((U[:, column] * k).astype(np.intp), 0, k - 1)
             Z[np.arange(len(U)), first + option] = math.sqrt(0.5)
@@ -115,8 +116,8 @@ class FeatureMap:
             Derivatives with respect to the points, `m x d`; options are piecewise constant and get 0.
         """
         grad_U = np.zeros_like(U)
-        for column, feature in self._numbers:
-            grad_U[:, column] = grad_Z[:, feature]
+        numbers, places = self._numbers
+        grad_U[:, numbers] = grad_Z[:, places]
         for columns, features, simplex in self._mixtures:
             shares = np.maximum(simplex.shares(U[:, columns]), _LEAST_SHARE)
             slopes = simplex.shares_jacobian(U[:, columns]) * (0.5 / np.sqrt(shares))[:, :, None]
