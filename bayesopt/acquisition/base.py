@@ -70,7 +70,7 @@ class LogUtility(AcquisitionFunction):
             raise ValueError(f"{type(self).__name__}: the surrogate has no objective model; tell a trial first.")
         super().__init__(model=surrogate.objective)
         self._surrogate = surrogate
-        objective = _without_hope_at_failures(surrogate, surrogate.objective)
+        objective = without_hope_at_failures(surrogate, surrogate.objective)
         self._pending_Z = surrogate.features(pending)
         self._predictors: list[Predictor | None] = []
         for model, numbers in zip([objective, *surrogate.constraints], normals, strict=True):
@@ -78,9 +78,6 @@ class LogUtility(AcquisitionFunction):
                 self._predictors.append(None if model is None else model.predictor)
             else:
                 self._predictors.append(model.fantasies(self._pending_Z, numbers)[0])
-        history = surrogate.history
-        self._priors = history.priors
-        self._prior_weight = PRIOR_DECAY / max(1, len(history.X))
 
     @property
     def _objective(self) -> Predictor:
@@ -173,13 +170,7 @@ class LogUtility(AcquisitionFunction):
             value = value + log_survives[:, 0]
             if with_gradient:
                 gradient += label.pullback(along_mean, along_variance[:, 0])
-        gradients = surrogate.features.pullback(U, gradient) if with_gradient else np.zeros((0, 0))
-        for prior in self._priors:
-            log_density, prior_gradient = prior.value_and_gradient(U)
-            value = value + self._prior_weight * log_density
-            if with_gradient:
-                gradients = gradients + self._prior_weight * prior_gradient
-        return value, gradients
+        return add_beliefs(surrogate, U, value, surrogate.features.pullback(U, gradient) if with_gradient else None)
 
     @override
     def forward(self, X: Tensor) -> Tensor:
@@ -193,6 +184,29 @@ class LogUtility(AcquisitionFunction):
         """
         result: Tensor = _Evaluate.apply(X.squeeze(-2), self)
         return result
+
+
+def add_beliefs(
+    surrogate: Surrogate, U: FloatArray, value: FloatArray, gradient: FloatArray | None
+) -> tuple[FloatArray, FloatArray]:
+    """Add the term of the user's beliefs, `(PRIOR_DECAY / n) log prior` with n told trials.
+
+    Args:
+        surrogate: Knows the beliefs and the trials.
+        U: Points of the unit cube, `m x d`.
+        value: What the term is added to, `m`.
+        gradient: Its gradient with respect to U, `m x d`; None if none is asked for.
+
+    Returns:
+        The sum, `m`, and its gradient, `m x d`, or an empty array.
+    """
+    weight = PRIOR_DECAY / max(1, len(surrogate.history.X))
+    for prior in surrogate.history.priors:
+        log_density, along = prior.value_and_gradient(U)
+        value = value + weight * log_density
+        if gradient is not None:
+            gradient = gradient + weight * along
+    return value, np.zeros((0, 0)) if gradient is None else gradient
 
 
 def _log_positive(
@@ -214,7 +228,7 @@ def _log_positive(
     return value, sign * slope / sd, -0.5 * slope * u / np.square(sd)
 
 
-def _without_hope_at_failures(surrogate: Surrogate, objective: ExactGP) -> ExactGP:
+def without_hope_at_failures(surrogate: Surrogate, objective: ExactGP) -> ExactGP:
     """The objective's model after failed trials are taken to have brought what was expected, but no improvement.
 
     They brought none, and their place is not worth a second look; whether a trial nearby survives is another term's

@@ -27,8 +27,8 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import pad
 from typing_extensions import override
 
-from bayesopt.acquisition.base import _without_hope_at_failures
-from bayesopt.acquisition.maximize import draw_pool
+from bayesopt.acquisition.base import without_hope_at_failures
+from bayesopt.acquisition.maximize import N_INCUMBENTS, draw_pool
 from bayesopt.surrogate import FeatureMap, Surrogate
 from gp.kernels.mapped import MappedKernel, Mapping
 from gp.models.exact import ExactGP
@@ -38,8 +38,6 @@ FloatArray = NDArray[np.float64]
 
 MAX_BASELINE: Final = 100
 """Most told trials among which noisy expected improvement looks for the best: it factors their joint covariance."""
-N_INCUMBENTS: Final = 3
-"""Best trials around which the candidates are densest."""
 _LEAST_SPREAD: Final = 1e-12
 """What the spread of an objective that was the same in every trial counts for."""
 
@@ -155,7 +153,7 @@ def botorch_problem(
     if surrogate.objective is None:
         raise ValueError("a BoTorch problem needs the objective's model; tell a trial first.")
     history = surrogate.history
-    objective = _without_hope_at_failures(surrogate, surrogate.objective)
+    objective = without_hope_at_failures(surrogate, surrogate.objective)
     margins = [model for model in surrogate.constraints if model is not None]
     mean, feasible = surrogate.told_mean_sd[0], surrogate.told_probability_feasible >= 0.5
     best_f = float(mean[feasible].max()) if feasible.any() else float(mean.min())

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from bayesopt.acquisition.base import PRIOR_DECAY
-from bayesopt.acquisition.botorch_problem import N_INCUMBENTS, BoTorchProblem, botorch_problem
+from bayesopt.acquisition.base import add_beliefs
+from bayesopt.acquisition.botorch_problem import BoTorchProblem, botorch_problem
 from bayesopt.acquisition.loop_terms import log_ndtr_and_slope
-from bayesopt.acquisition.maximize import any_untried, is_untried, maximize
+from bayesopt.acquisition.maximize import N_INCUMBENTS, any_untried, is_untried, maximize
 from bayesopt.errors import InvalidInputError
 from bayesopt.surrogate import Surrogate
 
@@ -132,7 +132,6 @@ class WeightedUtility:
         self._acquisition = acquisition
         self._surrogate = surrogate
         self._is_log = acquisition._log
-        self._prior_weight = PRIOR_DECAY / max(1, len(surrogate.history.X))
 
     def values(self, U: FloatArray) -> FloatArray:
         """Values, `m`, of `m x d` points."""
@@ -183,11 +182,7 @@ class WeightedUtility:
             log_w, slope = log_ndtr_and_slope(u)
             along_Z = label.pullback((slope / np.sqrt(total))[:, None], -0.5 * slope * u / total)
             gradient = surrogate.features.pullback(U, along_Z)
-        for prior in surrogate.history.priors:
-            log_density, prior_gradient = prior.value_and_gradient(U)
-            log_w = log_w + self._prior_weight * log_density
-            gradient = gradient + self._prior_weight * prior_gradient
-        return log_w, gradient
+        return add_beliefs(surrogate, U, log_w, gradient)
 
 
 class DiscreteKnowledgeGradient(AcquisitionFunction):

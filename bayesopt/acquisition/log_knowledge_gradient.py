@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from bayesopt.acquisition.base import Gain, LogUtility
 from bayesopt.acquisition.log_noisy_expected_improvement import LogNoisyExpectedImprovement
-from bayesopt.acquisition.maximize import draw_pool, maximize
+from bayesopt.acquisition.maximize import N_INCUMBENTS, draw_pool, maximize
 from bayesopt.surrogate import Surrogate
 from gp.regression import Anchors, Prediction, cholesky
 
@@ -84,7 +84,7 @@ def likely_optima(surrogate: Surrogate, rng: np.random.Generator) -> FloatArray:
     """
     assert surrogate.objective is not None  # held by the caller
     space, predictor = surrogate.history.space, surrogate.objective.predictor
-    promising = surrogate.history.X[surrogate.promising_rows(3)]
+    promising = surrogate.history.X[surrogate.promising_rows(N_INCUMBENTS)]
     none = np.zeros((0, space.dim))
     mean = _Mean(surrogate, none, np.zeros((1 + len(surrogate.constraints), 0, 1)))
     best = maximize(mean, space, promising, none, rng)

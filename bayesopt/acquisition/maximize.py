@@ -27,6 +27,8 @@ class Acquisition(Protocol):
         ...
 
 
+N_INCUMBENTS: Final = 3
+"""Best trials around which a pool is densest, of those that the strategies know."""
 N_SAMPLES: Final = 384
 """Points drawn over the whole space before each search."""
 N_STARTS: Final = 4

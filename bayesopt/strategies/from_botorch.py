@@ -39,7 +39,7 @@ They come from these modules:
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,17 +47,18 @@ from typing_extensions import override
 
 from bayesopt.errors import InvalidInputError
 from bayesopt.record.history import History
-from bayesopt.strategies.expected_improvement import ExpectedImprovement
+from bayesopt.strategies.model_based import ModelBased
 
 if TYPE_CHECKING:
     from botorch.acquisition.acquisition import AcquisitionFunction
 
     from bayesopt.acquisition.botorch_problem import BoTorchProblem
+    from bayesopt.surrogate import Surrogate
 
 FloatArray = NDArray[np.float64]
 
 
-class FromBoTorch(ExpectedImprovement):
+class FromBoTorch(ModelBased):
     """Maximises an acquisition function that the user makes anew for every trial.
 
     It starts as `ExpectedImprovement` does. Then, for each trial, the models are fitted and converted, the acquisition
@@ -98,32 +99,29 @@ class FromBoTorch(ExpectedImprovement):
         self.make = make
 
     @override
-    def _improve(self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator) -> dict[str, Any]:
+    def _choose(
+        self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
+    ) -> None:
         # late: these bring torch, which a study that only stores and shows trials never needs
         from linear_operator.utils.warnings import NumericalWarning
 
         from bayesopt.acquisition.botorch_utility import NUMERICAL_ERRORS, best_point, make_acquisition
-        from bayesopt.surrogate import fit_surrogate
         from gp.seeding import seeded
-        from gp.threads import single_threaded
 
-        with single_threaded():
-            surrogate = fit_surrogate(history)
-            with seeded(int(rng.integers(2**31))), warnings.catch_warnings():
-                # Joint posteriors of points that nearly coincide are singular in floats; jitter is what they get.
-                warnings.simplefilter("ignore", NumericalWarning)
-                warnings.filterwarnings("ignore", "Sparse invariant checks")  # multi-task models index that way
-                while len(chosen) < n:
-                    pending = np.vstack([history.pending, *chosen])
-                    tried = np.vstack([history.tried, *chosen])
-                    try:
-                        acquisition, problem = make_acquisition(self.make, surrogate, pending, rng)
-                        u = best_point(acquisition, problem, surrogate, tried, rng)
-                    except InvalidInputError:
-                        raise
-                    except NUMERICAL_ERRORS as error:
-                        raise ArithmeticError(f"{type(error).__name__}: {error}") from error
-                    if u is None:
-                        break
-                    chosen.append(u)
-        return {"fits": surrogate.memory}
+        with seeded(int(rng.integers(2**31))), warnings.catch_warnings():
+            # Joint posteriors of points that nearly coincide are singular in floats; jitter is what they get.
+            warnings.simplefilter("ignore", NumericalWarning)
+            warnings.filterwarnings("ignore", "Sparse invariant checks")  # multi-task models index that way
+            while len(chosen) < n:
+                pending = np.vstack([history.pending, *chosen])
+                tried = np.vstack([history.tried, *chosen])
+                try:
+                    acquisition, problem = make_acquisition(self.make, surrogate, pending, rng)
+                    u = best_point(acquisition, problem, surrogate, tried, rng)
+                except InvalidInputError:
+                    raise
+                except NUMERICAL_ERRORS as error:
+                    raise ArithmeticError(f"{type(error).__name__}: {error}") from error
+                if u is None:
+                    break
+                chosen.append(u)

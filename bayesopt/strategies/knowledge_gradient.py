@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from bayesopt.acquisition.maximize import Acquisition
-from bayesopt.strategies.expected_improvement import ExpectedImprovement
+from bayesopt.strategies.model_based import UtilityBased
 
 if TYPE_CHECKING:
     from bayesopt.surrogate import Surrogate
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FloatArray = NDArray[np.float64]
 
 
-class KnowledgeGradient(ExpectedImprovement):
+class KnowledgeGradient(UtilityBased):
     """As `ExpectedImprovement`, but a trial is worth what it teaches about where the best posterior mean is.
 
     A trial may so be spent where nothing good is expected, if its outcome would tell two promising regions apart. The
@@ -31,7 +31,6 @@ class KnowledgeGradient(ExpectedImprovement):
     def _acquisition(
         self, surrogate: "Surrogate", pending: FloatArray, normals: FloatArray, rng: np.random.Generator
     ) -> tuple[Acquisition, Acquisition | None]:
-        """The knowledge gradient over the likely optima; arguments as in `ExpectedImprovement`."""
         from bayesopt.acquisition.log_knowledge_gradient import LogKnowledgeGradient, likely_optima
 
         return LogKnowledgeGradient(surrogate, pending, normals, likely_optima(surrogate, rng)), None

@@ -398,6 +398,49 @@ def test_noise_that_explains_the_values_better_than_any_function_is_seen(make_hi
     assert _is_noisy(surrogate.objective)  # four values at each place differ by 0.3
 
 
+def test_of_a_rough_function_on_a_smooth_trend_the_best_measured_trial_is_recommended(make_history):
+    X = np.linspace(0.0, 1.0, 80)[:, None]
+    y = np.sin(3.0 * X[:, 0]) + 0.2 * np.sin(100.0 * X[:, 0])  # a model that is too smooth calls the waves noise
+    history = make_history(LINE, X, y)
+    surrogate = fit_surrogate(history)
+    assert surrogate.is_clean or not _is_noisy(surrogate.objective)
+    assert recommend(history) == history.best_observed == int(np.argmax(y))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_of_a_clearly_noisy_objective_the_best_mean_is_recommended_and_not_the_luckiest_value(make_history, seed):
+    rng = np.random.default_rng(seed)
+    X = rng.random((60, 1))
+    truth = -4.0 * (X[:, 0] - 0.5) ** 2  # from -1 at the edges to 0
+    y = truth + 0.2 * rng.standard_normal(60)
+    luckiest = int(np.argmin(truth))
+    y[luckiest] = y.max() + 0.01
+    history = make_history(LINE, X, y)
+    surrogate = fit_surrogate(history)
+    assert _is_noisy(surrogate.objective)
+    row = recommend(history)
+    assert row == np.argmax(surrogate.told_mean_sd[0])
+    assert row != history.best_observed == luckiest
+    assert truth[row] > -0.2  # one standard deviation of the noise
+
+
+@pytest.mark.parametrize("noise", [0.05, 1.0])
+def test_a_noise_that_is_known_needs_no_evidence(make_history, noise):
+    X = points(8, 1)
+    assert _is_noisy(fit_surrogate(make_history(LINE, X, smooth(X), noise=noise)).objective)
+
+
+def test_without_a_model_nothing_is_noisy():
+    assert not _is_noisy(None)
+
+
+def test_of_few_values_that_any_function_explains_none_is_called_noise(make_history):
+    y = np.random.default_rng(0).standard_normal(6)
+    history = make_history(LINE, np.linspace(0.0, 1.0, 6)[:, None], y)
+    assert not _is_noisy(fit_surrogate(history).objective)
+    assert recommend(history) == int(np.argmax(y))
+
+
 def test_what_is_probably_infeasible_is_not_recommended(make_history):
     X = np.linspace(0.0, 1.0, 21)[:, None]
     y = X[:, 0] + 0.1 * np.random.default_rng(0).standard_normal(21)

@@ -212,6 +212,29 @@ def test_the_fit_is_stationary_and_beats_its_starts():
     assert np.abs(gradient).max() < 0.05  # the fit ends where a step gains less than 1e-4 nats
 
 
+def test_a_rough_function_without_noise_on_a_smooth_trend_is_not_taken_for_noise():
+    X = np.linspace(0.0, 1.0, 80)[:, None]
+    y = np.sin(3.0 * X[:, 0]) + 0.2 * np.sin(100.0 * X[:, 0])  # five points a wave
+    model = regression(X, (y - y.mean()) / y.std())
+    starts = model.search_starts()
+    fits = np.array([model.fit(some, 30) for some in (starts, starts[:-1])])
+    density = model.log_evidence(fits)[0] + model.log_prior(fits)[0]
+    noise = np.exp(fits[:, -1])
+    # The waves are a fifth of the variance. Without the rough and clean start they pass for noise, 25 nats lower.
+    assert noise[0] < 1e-5
+    assert noise[1] > 0.1
+    assert density[0] > density[1] + 20.0
+
+
+@pytest.mark.parametrize("sd", [0.1, 0.5])
+def test_the_start_that_is_rough_and_clean_does_not_explain_noise_away(sd):
+    X = points(60, 1)
+    y = np.sin(3.0 * X[:, 0]) + sd * np.random.default_rng(1).standard_normal(60)
+    model = regression(X, (y - y.mean()) / y.std())
+    learned = math.sqrt(math.exp(model.fit(model.search_starts(), 30)[-1])) * y.std()
+    assert abs(learned / sd - 1.0) < 4.0 / math.sqrt(2.0 * 60)  # four standard errors of a standard deviation of 60
+
+
 def test_a_start_where_the_kernel_cannot_be_factored_does_not_spoil_the_others():
     model = regression(points(12))
     starts = model.search_starts()
@@ -382,3 +405,24 @@ def test_without_its_noise_a_regression_must_reproduce_every_value():
     assert clean.known_variance.tolist() == [0.2] * 3 + [1e-6] * 7
     theta = np.full(3, -0.5)
     assert clean.condition(theta).fitted()[0][3:, 0] == pytest.approx(noisy.y[3:], abs=1e-3)
+
+
+@pytest.mark.parametrize("fields", [KINDS["learned noise"], KINDS["some known"]], ids=["learned", "some known"])
+def test_without_noise_is_the_same_as_a_noise_that_was_learned_to_be_so_small(fields):
+    noisy, variance = regression(points(12), **fields), 1e-3
+    clean = noisy.without_noise(variance)
+    theta = np.array([[-0.3, 0.2, -1.0]])
+    learned = np.append(theta, [[math.log(variance)]], axis=1)
+    value, gradient = clean.log_evidence(theta)
+    assert value == pytest.approx(noisy.log_evidence(learned)[0], abs=1e-9)
+    assert gradient == pytest.approx(noisy.log_evidence(learned)[1][:, :-1], abs=1e-9)
+    # The prior is that of the kernel alone, so that the two compare on what they share.
+    mean, sd = map(torch.as_tensor, noisy.kernel.prior())
+    kernel_alone = torch.distributions.Normal(mean, sd).log_prob(torch.as_tensor(theta)).sum().item()
+    assert clean.log_prior(theta)[0] == pytest.approx(kernel_alone, abs=1e-12)
+    assert clean.search_starts().shape[1] == noisy.search_starts().shape[1] - 1
+
+
+def test_where_every_noise_is_known_there_is_none_to_leave_out():
+    known = regression(points(12), **KINDS["known noise"])
+    assert np.array_equal(known.without_noise(1e-6).known_variance, known.known_variance)

@@ -162,6 +162,15 @@ def test_lines_through_one_point_up_to_rounding_count_as_the_two_outermost(seed)
     assert gain.gradients()[0][inner] == pytest.approx(0.0, abs=1e-6)
 
 
+@pytest.mark.parametrize("n_lines", [2, 5, 40])
+def test_the_gain_agrees_with_draws_within_four_standard_errors(n_lines):
+    rng = np.random.default_rng(n_lines)
+    a, b = rng.standard_normal((2, n_lines))
+    gains = (a + b * rng.standard_normal((50_000, 1))).max(1) - a.max()
+    error = gains.std() / math.sqrt(len(gains))
+    assert abs(math.exp(log_emax_gain(a, b).value) - gains.mean()) < 4 * error
+
+
 def test_the_gain_of_many_lines_agrees_with_quadrature():
     a, b = np.random.default_rng(0).standard_normal((2, 120))
     z = np.linspace(-12.0, 12.0, 200_001)

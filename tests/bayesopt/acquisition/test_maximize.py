@@ -216,14 +216,29 @@ def test_fewer_samples_ask_for_fewer_values():
     assert few.n_points < many.n_points - 300
 
 
-def test_a_tighter_tolerance_comes_closer_to_the_top():
-    def bowl(U):
-        distances = U - 0.37
-        return -(np.abs(distances).sum(1) ** 1.5), -1.5 * np.sqrt(np.abs(distances).sum(1))[:, None] * np.sign(
-            distances
-        )
+@pytest.mark.parametrize("seed", range(3))
+def test_no_point_of_a_region_is_outside_it_wherever_the_incumbents_are(seed):
+    space = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
+    region = np.array([[0.1, 0.3], [0.4, 0.6]])
+    inside = search(peaks([0.9, 0.9], heights=(1.0,)), space, [[0.9, 0.9], [0.2, 0.4]], seed=seed, region=region)
+    assert (region[0] <= inside).all() and (inside <= region[1]).all()
 
-    space = Space({"x": Float(0.0, 1.0)})
-    loose, tight = (abs(search(Function(bowl), space, tolerance=t)[0] - 0.37) for t in (1e-2, 1e-8))
-    assert tight <= loose
-    assert tight < 1e-3
+
+def test_within_a_region_the_top_of_a_narrow_peak_is_found_that_the_whole_cube_hides():
+    space = Space({f"x{i}": Float(0.0, 1.0) for i in range(4)})
+    top = np.array([0.2, 0.3, 0.4, 0.5])
+    close = np.clip(np.array([top - 0.1, top + 0.2]), 0.0, 1.0)
+    narrow = peaks(top, heights=(1.0,))
+    assert np.abs(search(narrow, space, region=close) - top).max() < 0.01
+
+
+def test_a_looser_tolerance_ends_the_climb_sooner():
+    space = Space({f"x{i}": Float(0.0, 1.0) for i in range(6)})
+    scales = np.geomspace(1.0, 100.0, 6)
+    valley = lambda: Function(  # noqa: E731  # each counts its own points
+        lambda U: (-(scales * (U - 0.37) ** 2).sum(1), -2.0 * scales * (U - 0.37))
+    )
+    loose, tight = valley(), valley()
+    far, near = (np.abs(search(f, space, tolerance=t) - 0.37).max() for f, t in ((loose, 1e-1), (tight, 1e-8)))
+    assert near < 1e-3 < far
+    assert loose.n_points < tight.n_points

@@ -1,4 +1,4 @@
-"""The default strategy: its start, its purity, and histories that must not stop it."""
+"""The default strategy: its purity, its memory, histories that must not stop it; its start is `ModelBased`'s."""
 
 import dataclasses
 import json
@@ -9,14 +9,13 @@ import numpy as np
 import pytest
 
 from bayesopt.acquisition.maximize import is_untried
-from bayesopt.errors import InvalidInputError
 from bayesopt.problem.parameters import Choice, Float, Int, Simplex
-from bayesopt.problem.priors import OptimumPrior
 from bayesopt.problem.space import LinearConstraint, Space
 from bayesopt.strategies import ExpectedImprovement
-from bayesopt.strategies.expected_improvement import _region
 from gp.errors import NotPositiveDefiniteError
 from gp.models.exact import ExactGP
+from tests.bayesopt.workers import remembered
+from tests.bayesopt.workers.processes import ROOT
 
 CUBE = Space({f"x{i}": Float(0.0, 1.0) for i in range(3)})
 MIXED = Space({"x": Float(1e-4, 1.0, log=True), "k": Int(1, 9), "c": Choice(["a", "b"]), "m": Simplex(["p", "q", "r"])})
@@ -38,50 +37,6 @@ def smooth(X):
     return -((X - 0.4) ** 2).sum(1)
 
 
-# -- the start --------------------------------------------------------------------------------------------------------
-
-
-def test_the_first_trial_is_the_middle_of_the_space(make_history):
-    assert suggest(make_history(CUBE)) == [{"x0": 0.5, "x1": 0.5, "x2": 0.5}]
-
-
-def test_the_first_trial_is_what_the_user_believes(make_history):
-    prior = OptimumPrior({"x0": (0.2, 0.1)}).on(CUBE)
-    assert suggest(make_history(CUBE, priors=(prior,)))[0]["x0"] == pytest.approx(0.2)
-
-
-def test_a_forbidden_middle_is_passed_over(make_history):
-    space = Space({"x": Float(0.0, 1.0)}, constraints=[LinearConstraint({"x": 1.0}, upper=0.3)])
-    assert suggest(make_history(space))[0]["x"] <= 0.3
-
-
-def test_the_start_needs_no_model_and_ends_after_the_stated_number(make_history, monkeypatch):
-    fits = []
-    original = ExactGP.fit
-    monkeypatch.setattr(ExactGP, "fit", lambda self, **options: (fits.append(1), original(self, **options))[1])
-    X = points(5, 3)
-    suggest(make_history(CUBE, X, smooth(X)))
-    assert not fits  # min(2 d, d + 4) = 6
-    X = points(6, 3)
-    suggest(make_history(CUBE, X, smooth(X)))
-    assert fits
-
-
-def test_trials_told_from_elsewhere_shorten_the_start(make_history, monkeypatch):
-    fits = []
-    original = ExactGP.fit
-    monkeypatch.setattr(ExactGP, "fit", lambda self, **options: (fits.append(1), original(self, **options))[1])
-    X = points(6, 3)
-    suggest(make_history(CUBE, X, smooth(X), n_asked=0))
-    assert fits
-
-
-@pytest.mark.parametrize("n_initial", [-1, 1.5, "three"])
-def test_a_length_of_the_start_that_is_no_count_is_refused(n_initial):
-    with pytest.raises(InvalidInputError, match="n_initial: expected a whole number of at least 0"):
-        ExpectedImprovement(n_initial)
-
-
 # -- purity -----------------------------------------------------------------------------------------------------------
 
 
@@ -93,27 +48,18 @@ def test_the_same_history_and_generator_give_the_same_suggestion_bitwise(make_hi
     assert suggest(history, 2) == first
 
 
-def test_a_new_process_suggests_the_same_bitwise(make_history):
-    script = """
-import numpy as np
-from bayesopt.problem.parameters import Float
-from bayesopt.problem.space import Space
-from bayesopt.problem.outcomes import Objective, Outcomes
-from bayesopt.record.history import History
-from bayesopt.strategies import ExpectedImprovement
-from bayesopt.strategies.expected_improvement import _region
-
-space = Space({f"x{i}": Float(0.0, 1.0) for i in range(3)})
-X = np.random.default_rng(0).random((12, 3))
-none, nan = np.zeros((0, 3)), np.full(12, np.nan)
-history = History(space=space, outcomes=Outcomes(Objective("y")), ids=np.arange(12), X=X,
-                  objective=-((X - 0.4) ** 2).sum(1), objective_sd=nan, constraints=np.zeros((12, 0)),
-                  constraints_sd=np.zeros((12, 0)), costs=nan, pending=none, failed=none, n_asked=12, seed=0)
-print(repr(ExpectedImprovement().suggest(history, 1, np.random.default_rng(0))))
-"""
-    fresh = subprocess.run([sys.executable, "-W", "ignore", "-c", script], capture_output=True, text=True, check=True)
-    X = points(12, 3)
-    assert fresh.stdout.strip() == repr(suggest(make_history(CUBE, X, smooth(X))))
+def test_a_new_process_suggests_the_same_bitwise_from_the_same_history_and_memory():
+    """Over additive and interacting functions, clean and noisy ones, so that either kernel is remembered."""
+    cases = [[seed, remembered.suggest(seed, None).memory] for seed in range(8)]
+    additive = {memory["fits"]["the objective"]["additive"] for _, memory in cases}
+    assert additive == {False, True}
+    script = "import sys; from tests.bayesopt.workers import remembered; remembered.main(sys.stdin.read())"
+    command = [sys.executable, "-W", "ignore", "-c", script]
+    fresh = subprocess.run(command, input=json.dumps(cases), capture_output=True, text=True, check=True, cwd=ROOT)
+    here = [remembered.suggest(seed, json.loads(json.dumps(memory))) for seed, memory in cases]
+    assert [line.split(" | ") for line in fresh.stdout.splitlines()] == [[repr(s), repr(s.memory)] for s in here]
+    # The memory matters: without it some fit ends elsewhere in the last digits.
+    assert any(remembered.suggest(seed, None, n=remembered.LATER).memory != s.memory for seed, s in enumerate(here))
 
 
 # -- memory -----------------------------------------------------------------------------------------------------------
@@ -325,18 +271,3 @@ def test_five_hundred_trials_are_no_obstacle(make_history):
     X = points(500, 3)
     history = make_history(CUBE, X, smooth(X), failed=points(20, 3, 1), pending=points(3, 3, 2))
     assert is_untried(encoded(CUBE, suggest(history))[0], history.tried)
-
-
-def test_a_search_that_stands_still_looks_close_to_the_incumbent_every_second_time(make_history):
-    space = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
-    X = points(8, 2)
-    improving, stale = np.arange(8.0), -np.arange(8.0)
-    assert _region(make_history(space, X, improving), X[-1:]) is None
-    region = _region(make_history(space, X, stale), X[:1])
-    assert region == pytest.approx(np.clip(X[0] + np.array([[-0.15], [0.15]]), 0.0, 1.0))
-
-
-def test_while_nothing_is_feasible_there_is_no_incumbent_to_stay_close_to(make_history):
-    space = Space({"x": Float(0.0, 1.0)})
-    X = points(5, 1)
-    assert _region(make_history(space, X, X[:, 0], constraints=np.ones((5, 1))), X[:1]) is None
