@@ -86,7 +86,7 @@ def warped(z: FloatArray, scale: OutputScale) -> tuple[FloatArray, OutputScale]:
 
     Reference: Yeo and Johnson 2000, "A new family of power transformations to improve normality or symmetry".
     """
-    candidates = np.stack([_yeo_johnson(z, power) for power in POWERS])
+    candidates = _yeo_johnson(z, POWERS[:, None])
     tilt = (np.sign(z) * np.log1p(np.abs(z))).sum()
     with np.errstate(divide="ignore"):
         likelihood = -0.5 * len(z) * np.log(candidates.var(axis=1)) + (POWERS - 1.0) * tilt
@@ -96,12 +96,13 @@ def warped(z: FloatArray, scale: OutputScale) -> tuple[FloatArray, OutputScale]:
     return after.warp(z), after
 
 
-def _yeo_johnson(z: FloatArray, power: float) -> FloatArray:
-    up, down = np.log1p(np.maximum(z, 0.0)), np.log1p(np.maximum(-z, 0.0))
+def _yeo_johnson(z: FloatArray, power: float | FloatArray) -> FloatArray:
+    size = np.log1p(np.abs(z))
+    exponent = np.where(z < 0.0, 2.0 - power, power)
     # expm1(p x) / p with its limit x at p = 0
-    high = up if abs(power) < 1e-9 else np.expm1(power * up) / power
-    low = down if abs(2.0 - power) < 1e-9 else np.expm1((2.0 - power) * down) / (2.0 - power)
-    return high - low
+    is_log = np.abs(exponent) < 1e-9
+    grown: FloatArray = np.where(is_log, size, np.expm1(exponent * size) / np.where(is_log, 1.0, exponent))
+    return np.copysign(grown, z)
 
 
 def _inverse(v: FloatArray, power: float) -> FloatArray:

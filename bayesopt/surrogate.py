@@ -301,17 +301,26 @@ class _Fits:
             return model, scaled
         curved = curve()
         first = curved if n < _MIN_TO_CHOOSE and nats_to_curve == 0.0 else straight
-        model, after = self._fit(name, Z, noise, first, None if before is None else replace(before, additive=False))
+        g = max(self._groups) + 1
+        # A distance over all variables is some sqrt(g) times as long as one along a variable.
+        reach = 0.5 * math.log(g)
+        interacting = before
+        if before is not None and before.additive:
+            scales = tuple(scale + reach for scale in before.theta[:g])
+            interacting = replace(before, theta=scales + before.theta[g + 1 :], additive=False)
+        model, after = self._fit(name, Z, noise, first, interacting)
         found = [(model, first, after, 0.0)]
         if n >= _MIN_TO_CHOOSE and after is not None:
             # Another scale or kernel varies over about the same distances, so one search from here will do.
             found = [(model, straight, after, _evidence(model, straight))]
-            start = Remembered(tuple(model.hyperparameters.tolist()), n, -1)
-            g = model.regression.kernel.n_lengthscales
-            other = np.insert(np.minimum(model.hyperparameters, _START_ANOVA), g, 0.0)
-            starts = [(curved, start, nats_to_curve)]
+            theta = model.hyperparameters
+            starts = [(curved, Remembered(tuple(theta.tolist()), n, -1), nats_to_curve)]
             if 2 <= g <= _MOST_ANOVA:
-                additive = Remembered(tuple(other.tolist()), n, -1, additive=True)
+                if before is None or not before.additive:
+                    theta = np.insert(np.minimum(theta, _START_ANOVA), g, 0.0)
+                else:
+                    theta = np.array(before.theta)
+                additive = Remembered(tuple(theta.tolist()), n, -1, additive=True)
                 starts += [(straight, additive, -_NATS_FOR_ARD), (curved, additive, nats_to_curve - _NATS_FOR_ARD)]
             for scaled, begin, price in starts:
                 model, after = self._fit(name, Z, noise, scaled, replace(begin, warped=scaled.is_curved))

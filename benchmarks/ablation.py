@@ -22,7 +22,7 @@ import numpy as np
 from one_thread import restart_with_one_thread
 
 import bayesopt.acquisition.maximize
-import bayesopt.strategies.expected_improvement
+import bayesopt.strategies.model_based
 import bayesopt.surrogate
 import bayesopt.warm_start
 import gp.regression
@@ -112,7 +112,7 @@ def _attributes(*changes: tuple[object, str, object]) -> Callable[[], ExitStack]
     return enter
 
 
-_LOOP = bayesopt.strategies.expected_improvement
+_LOOP = bayesopt.strategies.model_based
 VARIANTS: dict[str, tuple[Callable[[], ExitStack], type[ExpectedImprovement]]] = {
     "the engine": (_attributes(), ExpectedImprovement),
     "no curved scale of the objective": (
@@ -123,6 +123,10 @@ VARIANTS: dict[str, tuple[Callable[[], ExitStack], type[ExpectedImprovement]]] =
     "no trust region": (_attributes((_LOOP, "REGION_SIDE", 1e9)), ExpectedImprovement),
     "no moves around the incumbents": (
         _attributes((bayesopt.acquisition.maximize, "N_PERTURBATIONS", 0)),
+        ExpectedImprovement,
+    ),
+    "starts wherever the pool looks best": (
+        _attributes((bayesopt.acquisition.maximize, "N_STARTS_NEAR", 4)),
         ExpectedImprovement,
     ),
     "no warm start: a search at every ask": (

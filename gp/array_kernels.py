@@ -11,7 +11,7 @@ All are built of Matérn-5/2, `k(r) = (1 + s + s²/3) exp(-s)` with `s = sqrt(5)
 import functools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -29,6 +29,8 @@ LENGTHSCALE_LOG_SD: Final = 0.7
 """Standard deviation of the log lengthscale under its prior."""
 LENGTHSCALE_BOUNDS: Final = (0.025, 1e3)
 """Where the lengthscales are searched, in units of the cube's side."""
+_PIECE: Final = 2**15
+"""Most numbers that are worked on at once where there is a choice: more leave the processor's cache."""
 _FEW: Final = 2048
 """Numbers from which on a call of torch is worth its overhead of some microseconds."""
 ORDER_LOGIT_SD: Final = 1.5
@@ -239,19 +241,21 @@ class Anova(Kernel):
     def of_pairs(self, theta: FloatArray, distances: FloatArray) -> tuple[FloatArray, Contraction]:
         """Values of pairs of points, as in `Kernel`."""
         share, precision = _sigmoid(theta[-1]), np.exp(-2.0 * theta[:-1])
-        parts = [
-            self._factor(share, *matern(weight * along)) for weight, along in zip(precision, distances, strict=True)
-        ]
-        k = functools.reduce(np.multiply, (factor for factor, _ in parts))
+        parts = []
+        for some in _pieces(len(distances), distances.shape[1]):
+            parts.append((some, *self._factor(share, *matern(precision[some, None] * distances[some]))))
+        k = functools.reduce(np.multiply, (factors.prod(0) for _, factors, _ in parts))
 
         def contract(W: FloatArray) -> FloatArray:
             gradient = np.zeros(len(theta))
             W = W * k
-            for group, (factor, slope) in enumerate(parts):
-                scaled = W / factor
-                gradient[group] = (-2.0 * precision[group]) * np.einsum("p,p,p->", scaled, slope, distances[group])
+            total = W.sum()
+            for some, factors, slopes in parts:
+                scaled = W / factors
                 # factor = 1 - w + w k_i, so that its derivative to the logit of w is (1 - w) (factor - 1)
-                gradient[-1] += (1.0 - share) * (W.sum() - scaled.sum())
+                gradient[-1] += (1.0 - share) * (len(factors) * total - scaled.sum())
+                scaled *= slopes
+                gradient[:-1][some] = (-2.0 * precision[some]) * np.einsum("gp,gp->g", scaled, distances[some])
             return gradient
 
         return k, contract
@@ -274,24 +278,29 @@ class Anova(Kernel):
         """Values alone between two sets of points, as in `Kernel`."""
         share = _sigmoid(theta[-1])
         k = np.ones((len(A), len(B)))
-        for column in self._columns:
-            factor = _value_of_s(_distances_along(A[:, column], B[:, column]), share)
-            factor += 1.0 - share
-            k *= factor
+        for factors in self._distances(A, B):
+            values = _value_of_s(factors, share)
+            values += 1.0 - share
+            k *= values.prod(0)
         return k
+
+    def _distances(self, A: FloatArray, B: FloatArray) -> Iterator[FloatArray]:
+        """`sqrt(5) r` along each group, some groups at a time in the order of their index, `. x m x n`."""
+        if len(self.groups) > self.n_lengthscales:
+            for column in self._columns:
+                yield np.sqrt(5.0 * squared_distances(A[:, column], B[:, column]))[None]
+            return
+        A, B = (math.sqrt(5.0) * points.T[self.groups.argsort()] for points in (A, B))
+        for some in _pieces(len(A), A.shape[1] * B.shape[1]):
+            s = A[some, :, None] - B[some, None, :]
+            yield np.abs(s, out=s)
 
     @override
     def between(self, theta: FloatArray, A: FloatArray, B: FloatArray) -> Values:
         """Values between two sets of points, as in `Kernel`."""
         share = _sigmoid(theta[-1])
-        if len(self.groups) == self.n_lengthscales:  # no group has two features: all of them in one sweep
-            order = self.groups.argsort()
-            s = np.abs(math.sqrt(5.0) * (A.T[order][:, :, None] - B.T[order][:, None, :]))
-            factors, slopes = self._factor(share, *_matern_of_s(s))
-        else:
-            along = (_distances_along(A[:, column], B[:, column]) for column in self._columns)
-            parts = [self._factor(share, *_matern_of_s(s)) for s in along]
-            factors, slopes = (np.stack(part) for part in zip(*parts, strict=True))
+        parts = [self._factor(share, *_matern_of_s(s)) for s in self._distances(A, B)]
+        factors, slopes = parts[0] if len(parts) == 1 else map(np.concatenate, zip(*parts, strict=True))
         return _AnovaValues(factors.prod(0), factors, slopes, self.groups, A, B, self.lengthscales(theta))
 
 
@@ -313,12 +322,11 @@ class _AnovaValues:
         return gradient
 
 
-def _distances_along(A: FloatArray, B: FloatArray) -> FloatArray:
-    """`sqrt(5) r` between points of few features; of one it needs no root."""
-    if A.shape[1] > 1:
-        return np.sqrt(5.0 * squared_distances(A, B))
-    s: FloatArray = math.sqrt(5.0) * A - math.sqrt(5.0) * B.T
-    return np.abs(s, out=s)
+def _pieces(n: int, size: int) -> Iterator[slice]:
+    """Slices of n arrays of a size, as many at once as stay in the processor's cache."""
+    at_once = max(1, _PIECE // max(1, size))
+    for first in range(0, n, at_once):
+        yield slice(first, min(first + at_once, n))
 
 
 def _sigmoid(logit: float) -> float:

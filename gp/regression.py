@@ -76,10 +76,14 @@ def cholesky(K: FloatArray, name: str) -> FloatArray:
 class Anchors:
     """Points whose covariance with many test points is asked for."""
 
-    scaled: FloatArray
-    """The points over their lengthscales, `a x d`."""
+    scaled: FloatArray | None
+    """The points over their lengthscales, `a x d`; None where `half` says it all."""
     half: FloatArray
-    """`k(anchors, X) L^-T`, `a x n`."""
+    """`k(anchors, X) L^-T`, `a x n`; without `scaled`, that less what the prior covariance comes to in its stead."""
+
+    def __getitem__(self, rows: slice) -> "Anchors":
+        """Some of the anchors."""
+        return Anchors(None if self.scaled is None else self.scaled[rows], self.half[rows])
 
 
 @dataclass(frozen=True)
@@ -104,8 +108,12 @@ class Prediction:
         Returns:
             Covariances, `m x a`, in units of Y squared.
         """
-        k = self._predictor.values(self._scaled, anchors.scaled)
-        return self._predictor.scale**2 * (k - self._half @ anchors.half.T)
+        covariance = self._half @ anchors.half.T
+        np.negative(covariance, out=covariance)
+        if anchors.scaled is not None:
+            covariance += self._predictor.values(self._scaled, anchors.scaled)
+        covariance *= self._predictor.scale**2
+        return covariance
 
     def pullback(
         self,
@@ -134,7 +142,7 @@ class Prediction:
         weights += (p.scale * grad_mean) @ p.alpha.T
         values = p.between(self._scaled, p.scaled_X) if self._values is None else self._values
         gradient = values.pullback(weights)
-        if anchors is not None and along is not None:
+        if anchors is not None and along is not None and anchors.scaled is not None:
             gradient += p.between(self._scaled, anchors.scaled).pullback(along)
         return gradient
 
@@ -217,6 +225,19 @@ class Predictor:
         scaled = X / self.lengthscales
         return Anchors(scaled, self.values(scaled, self.scaled_X) @ self.inverse_factor.T)
 
+    def anchor_rows(self, rows: NDArray[np.intp]) -> Anchors:
+        """Prepare some of the conditioning points themselves, which needs no further value of the kernel.
+
+        Since `K = k + D`, the posterior covariance of f at x with it at those points is `k(x, X) K^-1 D`.
+
+        Args:
+            rows: Which, `a`.
+
+        Returns:
+            They, for `Prediction.covariance`.
+        """
+        return Anchors(None, -(self.inverse_factor[:, rows] * self.diagonal[rows]).T)
+
     def joint(self, X: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Joint posterior at `p x d` points on the scale of y.
 
@@ -227,7 +248,8 @@ class Predictor:
             Means `p x c`, covariances of the latent function `p x p`, and `k(X, .) L^-T`, `p x n`, which `append`
             takes.
         """
-        scaled, half = dataclasses.astuple(self.anchor(X))
+        scaled = X / self.lengthscales
+        half = self.values(scaled, self.scaled_X) @ self.inverse_factor.T
         covariance = self.values(scaled, scaled) - half @ half.T
         return half @ self.white + self.mean, covariance, half
 

@@ -89,13 +89,13 @@ class LogUtility(AcquisitionFunction):
     def _gain(self, prediction: Prediction) -> Gain | None:
         """The objective's term at the predicted points; None while nothing told can be improved on."""
 
-    def _eligible(self) -> tuple[FloatArray, FloatArray, FloatArray] | None:
+    def _eligible(self) -> tuple[NDArray[np.intp], FloatArray, FloatArray] | None:
         """The points that may be returned in the end, and what they are worth in each fantasy.
 
         Returns:
-            Features of the told trials with probability of feasibility at least one half and of the pending trials,
-            `a x F`, and the objective's posterior means there, `a x c`, -infinity where a pending trial is probably
-            infeasible in that fantasy, and variances, `a`; None while no told trial qualifies.
+            Rows of the objective's conditioning points that are told trials with probability of feasibility at least
+            one half, or pending trials, `a`; its posterior means there, `a x c`, -infinity where a pending trial is
+            probably infeasible in that fantasy; and variances, `a`. None while no told trial qualifies.
         """
         surrogate = self._surrogate
         told = surrogate.told_probability_feasible >= 0.5
@@ -105,7 +105,6 @@ class LogUtility(AcquisitionFunction):
         n_pending = len(self._pending_Z)
         n_failed = len(self._objective.targets) - len(told) - n_pending
         counts = np.concatenate([told, np.zeros(n_failed, dtype=bool), np.ones(n_pending, dtype=bool)])
-        Z = np.concatenate([surrogate.told_features[told], self._pending_Z])
         mean, variance = (fitted[counts] for fitted in self._objective.fitted())
         log_feasible = np.zeros((len(self._pending_Z), 1))
         if len(self._pending_Z):
@@ -116,7 +115,7 @@ class LogUtility(AcquisitionFunction):
                     log_feasible = log_feasible + log_ndtr_and_slope(u)[0]
             n_told = int(told.sum())
             mean[n_told:] = np.where(log_feasible >= math.log(0.5), mean[n_told:], -np.inf)
-        return Z, mean, variance
+        return np.flatnonzero(counts), mean, variance
 
     def values(self, U: FloatArray) -> FloatArray:
         """The acquisition value alone, `m`, of `m x d` points of the unit cube."""

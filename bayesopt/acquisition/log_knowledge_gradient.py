@@ -15,7 +15,7 @@ from bayesopt.acquisition.base import Gain, LogUtility
 from bayesopt.acquisition.log_noisy_expected_improvement import LogNoisyExpectedImprovement
 from bayesopt.acquisition.maximize import N_INCUMBENTS, draw_pool, maximize
 from bayesopt.surrogate import Surrogate
-from gp.regression import Anchors, Prediction, cholesky
+from gp.regression import Prediction, cholesky
 
 FloatArray = NDArray[np.float64]
 
@@ -61,14 +61,11 @@ class LogKnowledgeGradient(LogNoisyExpectedImprovement):
         few = answers[: MAX_ANSWERS if len(pending) == 0 else MAX_ANSWERS_PENDING]
         Z = surrogate.features(few)
         means = np.concatenate([self._means, self._objective.predict(Z).mean])
-        untried = self._objective.anchor(Z)
+        told = self._objective.scaled_X[self._rows] * self._objective.lengthscales
         # The best comes first, as `over_the_best_alone` has it.
         order = np.argsort(-means.mean(1), kind="stable")
         self._means = means[order]
-        self._anchors = Anchors(
-            np.concatenate([self._anchors.scaled, untried.scaled])[order],
-            np.concatenate([self._anchors.half, untried.half])[order],
-        )
+        self._anchors = self._objective.anchor(np.concatenate([told, Z])[order])
 
 
 def likely_optima(surrogate: Surrogate, rng: np.random.Generator) -> FloatArray:

@@ -15,7 +15,7 @@ from typing_extensions import override
 from bayesopt.acquisition.base import Gain, LogUtility
 from bayesopt.acquisition.loop_terms import log_emax_gain, log_h_and_slope
 from bayesopt.surrogate import Surrogate
-from gp.regression import Anchors, Prediction
+from gp.regression import Prediction
 
 FloatArray = NDArray[np.float64]
 
@@ -55,7 +55,7 @@ class LogNoisyExpectedImprovement(LogUtility):
         eligible = self._eligible()
         if eligible is None:
             return
-        Z, means, variance = eligible
+        eligible_rows, means, variance = eligible
         sd = np.sqrt(variance)
         means = np.maximum(means, _OUT_OF_REACH)
         hope = means.mean(1) + sd
@@ -65,7 +65,8 @@ class LogNoisyExpectedImprovement(LogUtility):
         # The best mean sets the mark that the gain is measured from, so it is always there.
         best = int(means.mean(1).argmax())
         rows = np.array([best, *hopeful[hopeful != best][: most - 1]])
-        self._anchors = self._objective.anchor(Z[rows])
+        self._rows = eligible_rows[rows]
+        self._anchors = self._objective.anchor_rows(self._rows)
         self._means = means[rows]
 
     def over_the_best_alone(self) -> "LogNoisyExpectedImprovement":
@@ -73,7 +74,7 @@ class LogNoisyExpectedImprovement(LogUtility):
         bound = copy.copy(self)
         if self._means is not None:
             bound._means = self._means[:1]
-            bound._anchors = Anchors(self._anchors.scaled[:1], self._anchors.half[:1])
+            bound._anchors = self._anchors[:1]
         return bound
 
     @override

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from bayesopt.acquisition.maximize import N_INCUMBENTS, N_SAMPLES, Acquisition, is_untried, maximize
+from bayesopt.acquisition.maximize import MAX_EVALUATIONS, N_INCUMBENTS, N_SAMPLES, Acquisition, is_untried, maximize
 from bayesopt.problem.arguments import whole_number
 from bayesopt.record.history import History
 from bayesopt.strategies.base import Suggestion
@@ -29,9 +29,10 @@ REGION_SIDE: Final = 0.3
 """Side of the box around the incumbent that a search which stands still is kept in every second time."""
 DENSE: Final = 100
 """Told trials from which on fewer points are looked at before the search, so that an ask's time stays bounded."""
-LOOSE: Final = 1e-4
-"""Gain in log expected improvement at which the search for the next point ends: nothing that a trial could tell."""
-TIGHT: Final = 1e-6
+LOOSE: Final = 1e-4, 16
+"""Gain in log expected improvement at which the search for the next point ends, and its evaluations at most: four times
+as many gained 0.002 on average over 300 asks, nothing that a trial could tell."""
+TIGHT: Final = 1e-6, MAX_EVALUATIONS
 """The same where constraints meet in a narrow corner: at 1e-3 the speed reducer was left with 30 times the regret."""
 
 
@@ -145,6 +146,7 @@ class UtilityBased(ModelBased):
         most_pending = len(history.pending) + n
         n_outcomes = 1 + len(history.outcomes.constraints)
         normals = rng.standard_normal((n_outcomes, most_pending, N_FANTASIES))
+        tolerance, max_evaluations = TIGHT if history.outcomes.constraints else LOOSE
         while len(chosen) < n:
             pending = np.vstack([history.pending, *chosen])
             tried = np.vstack([history.tried, *chosen])
@@ -158,7 +160,8 @@ class UtilityBased(ModelBased):
                 guide=guide,
                 region=trust_region(history, incumbents) if len(tried) % 2 == 0 else None,
                 n_samples=int(np.clip(N_SAMPLES * DENSE // max(1, len(history.X)), N_SAMPLES // 4, N_SAMPLES)),
-                tolerance=TIGHT if history.outcomes.constraints else LOOSE,
+                tolerance=tolerance,
+                max_evaluations=max_evaluations,
             )
             if u is None:
                 break

@@ -283,6 +283,24 @@ def test_the_joint_posterior_is_that_of_dense_algebra():
     assert joint_covariance == pytest.approx(covariance, abs=1e-9)
 
 
+@pytest.mark.parametrize("fields", KINDS.values(), ids=KINDS)
+@pytest.mark.parametrize("appended", [False, True], ids=["data alone", "with fantasies"])
+def test_conditioning_points_as_anchors_are_as_good_as_any_others(fields, appended):
+    p = predictor(offset=3.0, scale=2.0, **fields)
+    if appended:
+        joint = p.joint(points(2, seed=4))
+        p = p.append(points(2, seed=4), np.ones((2, 1)), np.full(2, 0.01), joint)
+    rows = np.array([7, 0, 3, len(p.scaled_X) - 1])
+    anywhere, there = p.anchor(p.scaled_X[rows] * p.lengthscales), p.anchor_rows(rows)
+    prediction = p.predict(np.vstack([points(12)[:3], points(5, seed=1)]))
+    assert prediction.covariance(there) == pytest.approx(prediction.covariance(anywhere), abs=1e-9)
+    assert prediction.covariance(there[1:3]) == pytest.approx(prediction.covariance(anywhere)[:, 1:3], abs=1e-9)
+    weights = np.random.default_rng(3).standard_normal((3, 8, 4))
+    along = weights[0, :, :1], weights[1, :, 0]
+    gradient = prediction.pullback(*along, there, weights[2])
+    assert gradient == pytest.approx(prediction.pullback(*along, anywhere, weights[2]), abs=1e-8)
+
+
 @pytest.mark.parametrize("fields", [KINDS["learned noise"], KINDS["no prior mean"]], ids=["prior mean", "none"])
 def test_what_is_fitted_is_what_is_predicted_at_the_training_points(fields):
     p = predictor(offset=3.0, scale=2.0, **fields)

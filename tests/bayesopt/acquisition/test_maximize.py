@@ -242,3 +242,18 @@ def test_a_looser_tolerance_ends_the_climb_sooner():
     far, near = (np.abs(search(f, space, tolerance=t) - 0.37).max() for f, t in ((loose, 1e-1), (tight, 1e-8)))
     assert near < 1e-3 < far
     assert loose.n_points < tight.n_points
+
+
+def test_a_hill_away_from_the_incumbents_is_climbed_also_when_every_move_around_them_looks_better():
+    """The starts are kept far apart, and some of them for the samples of the whole space."""
+    home, top = np.array([0.25, 0.25]), np.array([0.8, 0.8])
+
+    def landscape(U):
+        low = np.exp(-((U - home) ** 2).sum(1) / (2 * 0.3**2))
+        high = 2.0 * np.exp(-((U - top) ** 2).sum(1) / (2 * 0.12**2))  # below the low hill's top beyond 0.14 of its own
+        slopes = -(U - home) / 0.3**2 * low[:, None] - (U - top) / 0.12**2 * high[:, None]
+        return low + high, slopes
+
+    space = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
+    found = [search(Function(landscape), space, [home], seed=seed, n_samples=32) for seed in range(8)]
+    assert all(np.abs(u - top).max() < 0.05 for u in found)

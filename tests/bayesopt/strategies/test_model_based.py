@@ -175,4 +175,4 @@ def test_under_constraints_the_search_ends_later(make_history, searches):
     bounded = make_history(SQUARE, X, smooth(X), constraints=X[:, :1] - 0.7)
     for each in (history, bounded):
         ExpectedImprovement(0).suggest(each, 1, np.random.default_rng(0))
-    assert [search["tolerance"] for search in searches] == [LOOSE, TIGHT]
+    assert [(search["tolerance"], search["max_evaluations"]) for search in searches] == [LOOSE, TIGHT]
