@@ -148,20 +148,20 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=RUNS_FILE, help="the file of runs")
     parser.add_argument("--report", action="store_true", help="run nothing, only write the table")
     options = parser.parse_args()
-    import engine  # late: the threads must be set before numpy starts them
+    import runs  # late: the threads must be set before numpy starts them
     from problems.everything import ALL
 
     problems = [problem for problem in ALL if problem.name in _NAMES]
-    done = {(run["variant"], run["problem"], run["seed"]) for run in engine.read(options.runs)}
+    done = {(run["variant"], run["problem"], run["seed"]) for run in runs.read(options.runs)}
     for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
         for variant, (enter, kind) in VARIANTS.items():
             for problem in problems if not options.report else []:
                 if (variant, problem.name, seed) not in done:
                     with enter(), _strategy(kind):
-                        result = engine.run(problem, "priorwise", seed)
-                    engine.append(options.runs, result | {"variant": variant})
+                        result = runs.run(problem, "priorwise", seed)
+                    runs.append(options.runs, result | {"variant": variant})
         print(f"seed {seed} done", flush=True)
-    table = report(engine.read(options.runs), {problem.name: problem.minimum for problem in problems})
+    table = report(runs.read(options.runs), {problem.name: problem.minimum for problem in problems})
     RESULT.write_text(table + "\n")
     print(table)
 
