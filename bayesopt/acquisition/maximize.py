@@ -4,6 +4,7 @@ Alphabet. U: points of the unit cube, snapped to configurations, `m x d`. A colu
 has so many levels that gradients serve it better than neighbours do; the others are *discrete*.
 """
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from bayesopt.problem.parameters import Choice, Int, Parameter, Simplex
 from bayesopt.problem.space import Space
 
 FloatArray = NDArray[np.float64]
+_Follow = Callable[[FloatArray], tuple[FloatArray, FloatArray]]
 
 
 class Acquisition(Protocol):
@@ -55,6 +57,8 @@ _RANKED: Final = 32
 """Candidates of a guided search that the acquisition function itself ranks."""
 _ROUNDS: Final = 4
 """Most alternations of gradient search and neighbour moves."""
+_FOLLOWED: Final = 8
+"""Neighbours of one start, the best of them, that the continuous columns follow."""
 _BACKTRACKS: Final = 32
 """Points tried on the way back from a forbidden end of a search to its allowed start."""
 
@@ -70,6 +74,7 @@ def maximize(
     region: FloatArray | None = None,
     n_samples: int = N_SAMPLES,
     tolerance: float = 1e-4,
+    follow_up: bool = False,
 ) -> FloatArray | None:
     """The allowed, untried configuration where an acquisition function is largest, as far as a search can tell.
 
@@ -88,6 +93,8 @@ def maximize(
         region: Lower and upper bounds, `2 x d`, that continuous columns are kept in; None for the whole cube.
         n_samples: Points of the pool that are drawn over the whole of it.
         tolerance: A gradient search ends when a step gains less.
+        follow_up: Whether a move over the discrete columns is judged after the continuous ones have followed it. Where
+            constraints tie the two together, a move of one column alone ends outside.
 
     Returns:
         A snapped point, `d`; None when a finite space has no untried configuration left.
@@ -99,7 +106,7 @@ def maximize(
     search = acquisition if guide is None else guide
     values = _scores(search, pool)
     starts = _separate(pool, values)
-    found, found_values = _climb(search, space, pool[starts], values[starts], rng, region, tolerance)
+    found, found_values = _climb(search, space, pool[starts], values[starts], rng, region, tolerance, follow_up)
     candidates = np.concatenate([found, _by_value(pool, values)])
     if guide is None:
         candidates = _by_value(candidates, np.concatenate([found_values, np.sort(values)[::-1]]))
@@ -224,23 +231,41 @@ def _climb(
     rng: np.random.Generator,
     region: FloatArray,
     tolerance: float,
+    follow_up: bool,
 ) -> tuple[FloatArray, FloatArray]:
     """Local maxima over smooth and discrete columns in turns; every point returned is snapped and allowed."""
+    follow: _Follow | None = None
+    if follow_up and len({column.levels is None for column in space.columns}) == 2:
+
+        def follow(ends: FloatArray) -> tuple[FloatArray, FloatArray]:
+            return _follow_gradient(acquisition, space, ends, region, tolerance, continuous=True)
+
     improved = np.arange(len(U))
     for _ in range(_ROUNDS):
         smooth_U, smooth_values = _follow_gradient(acquisition, space, U[improved], region, tolerance)
+        if follow is not None:
+            smooth_U, smooth_values = follow(smooth_U)  # snapping a whole number may have led out of the feasible set
         better = smooth_values > values[improved]
         U[improved[better]], values[improved[better]] = smooth_U[better], smooth_values[better]
-        improved = _move_to_neighbours(acquisition, space, U, values, rng)
+        improved = _move_to_neighbours(acquisition, space, U, values, rng, follow)
         if len(improved) == 0:
             break
     return U, values
 
 
 def _follow_gradient(
-    acquisition: Acquisition, space: Space, U: FloatArray, region: FloatArray, tolerance: float
+    acquisition: Acquisition,
+    space: Space,
+    U: FloatArray,
+    region: FloatArray,
+    tolerance: float,
+    *,
+    continuous: bool = False,
 ) -> tuple[FloatArray, FloatArray]:
+    """Where gradients lead over the smooth columns, or over the continuous ones alone, snapped and allowed; its values."""
     smooth = _smooth_columns(space, U)
+    if continuous:
+        smooth &= np.array([column.levels is None for column in space.columns])
     if not smooth.any():
         return U, np.full(len(U), -np.inf)
     from gp.quasi_newton import minimize  # late: `gp` brings torch, which a space-filling strategy never needs
@@ -294,7 +319,12 @@ def _existing(space: Space, U: FloatArray) -> NDArray[np.bool_]:
 
 
 def _move_to_neighbours(
-    acquisition: Acquisition, space: Space, U: FloatArray, values: FloatArray, rng: np.random.Generator
+    acquisition: Acquisition,
+    space: Space,
+    U: FloatArray,
+    values: FloatArray,
+    rng: np.random.Generator,
+    follow: _Follow | None,
 ) -> NDArray[np.intp]:
     """Replace points, in place, by their best neighbour that is better; returns the rows that moved."""
     blocks = [_neighbours(space, u, rng) for u in U]
@@ -308,6 +338,11 @@ def _move_to_neighbours(
     if len(neighbours) == 0:
         return np.zeros(0, dtype=np.intp)
     scores = _scores(acquisition, neighbours)
+    if follow is not None:
+        order = np.argsort(-scores, kind="stable")
+        few = np.concatenate([order[owner[order] == row][:_FOLLOWED] for row in range(len(U))])
+        owner = owner[few]
+        neighbours, scores = follow(neighbours[few])
     moved = []
     for row in range(len(U)):
         mine = np.flatnonzero(owner == row)

@@ -159,6 +159,7 @@ class UtilityBased(ModelBased):
                 region=trust_region(history, incumbents) if len(tried) % 2 == 0 else None,
                 n_samples=int(np.clip(N_SAMPLES * DENSE // max(1, len(history.X)), N_SAMPLES // 4, N_SAMPLES)),
                 tolerance=TIGHT if history.outcomes.constraints else LOOSE,
+                follow_up=bool(history.outcomes.constraints),
             )
             if u is None:
                 break
