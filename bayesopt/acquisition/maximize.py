@@ -5,6 +5,7 @@ has so many levels that gradients serve it better than neighbours do; the others
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 import numpy as np
@@ -236,10 +237,7 @@ def _climb(
     """Local maxima over smooth and discrete columns in turns; every point returned is snapped and allowed."""
     follow: _Follow | None = None
     if follow_up and len({column.levels is None for column in space.columns}) == 2:
-
-        def follow(ends: FloatArray) -> tuple[FloatArray, FloatArray]:
-            return _follow_gradient(acquisition, space, ends, region, tolerance, continuous=True)
-
+        follow = partial(_follow_gradient, acquisition, space, region=region, tolerance=tolerance, continuous=True)
     improved = np.arange(len(U))
     for _ in range(_ROUNDS):
         smooth_U, smooth_values = _follow_gradient(acquisition, space, U[improved], region, tolerance)
@@ -262,7 +260,7 @@ def _follow_gradient(
     *,
     continuous: bool = False,
 ) -> tuple[FloatArray, FloatArray]:
-    """Where gradients lead over the smooth columns, or over the continuous ones alone, snapped and allowed; its values."""
+    """Where gradients lead over the smooth columns, or the continuous ones alone, snapped and allowed; its values."""
     smooth = _smooth_columns(space, U)
     if continuous:
         smooth &= np.array([column.levels is None for column in space.columns])

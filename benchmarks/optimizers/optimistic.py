@@ -42,7 +42,9 @@ class Config(BoTorchLoop):
     def _pool(self) -> Tensor:
         """Sobol points whose columns with levels stand on one."""
         seed = int(torch.randint(2**31, ()))
-        pool = torch.quasirandom.SobolEngine(len(self._columns), scramble=True, seed=seed).draw(_POOL, dtype=torch.double)
+        pool = torch.quasirandom.SobolEngine(len(self._columns), scramble=True, seed=seed).draw(
+            _POOL, dtype=torch.double
+        )
         for index, column in enumerate(self._columns):
             if column.levels:
                 levels = torch.tensor(column.levels, dtype=torch.double)

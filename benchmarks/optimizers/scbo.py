@@ -20,7 +20,6 @@ from gpytorch.mlls import ExactMarginalLogLikelihood
 from problems.problem import Params, Problem
 from scipy.special import ndtri
 from scipy.stats import rankdata
-from torch import Tensor
 
 from optimizers.optimizer import n_starts
 
