@@ -21,13 +21,13 @@ from unittest import mock
 import numpy as np
 from one_thread import restart_with_one_thread
 
-import bayesopt.acquisition.maximize
+import bayesopt.acquisition.pool
 import bayesopt.strategies.model_based
 import bayesopt.surrogate
 import bayesopt.warm_start
 import gp.regression
 from bayesopt.acquisition.base import LogUtility
-from bayesopt.acquisition.maximize import Acquisition
+from bayesopt.acquisition.local_search import Acquisition
 from bayesopt.strategies import ExpectedImprovement
 from bayesopt.surrogate import Surrogate
 
@@ -122,11 +122,11 @@ VARIANTS: dict[str, tuple[Callable[[], ExitStack], type[ExpectedImprovement]]] =
     "no learned order of interaction": (_attributes((bayesopt.surrogate, "_MOST_ANOVA", 0)), ExpectedImprovement),
     "no trust region": (_attributes((_LOOP, "REGION_SIDE", 1e9)), ExpectedImprovement),
     "no moves around the incumbents": (
-        _attributes((bayesopt.acquisition.maximize, "N_PERTURBATIONS", 0)),
+        _attributes((bayesopt.acquisition.pool, "N_PERTURBATIONS", 0)),
         ExpectedImprovement,
     ),
     "starts wherever the pool looks best": (
-        _attributes((bayesopt.acquisition.maximize, "N_STARTS_NEAR", 4)),
+        _attributes((bayesopt.acquisition.pool, "SHARE_NEAR", 1.0)),
         ExpectedImprovement,
     ),
     "no warm start: a search at every ask": (
@@ -152,20 +152,20 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=RUNS_FILE, help="the file of runs")
     parser.add_argument("--report", action="store_true", help="run nothing, only write the table")
     options = parser.parse_args()
-    import engine  # late: the threads must be set before numpy starts them
+    import runs  # late: the threads must be set before numpy starts them
     from problems.everything import ALL
 
     problems = [problem for problem in ALL if problem.name in _NAMES]
-    done = {(run["variant"], run["problem"], run["seed"]) for run in engine.read(options.runs)}
+    done = {(run["variant"], run["problem"], run["seed"]) for run in runs.read(options.runs)}
     for seed in range(FIRST_SEED, FIRST_SEED + options.seeds):
         for variant, (enter, kind) in VARIANTS.items():
             for problem in problems if not options.report else []:
                 if (variant, problem.name, seed) not in done:
                     with enter(), _strategy(kind):
-                        result = engine.run(problem, "priorwise", seed)
-                    engine.append(options.runs, result | {"variant": variant})
+                        result = runs.run(problem, "priorwise", seed)
+                    runs.append(options.runs, result | {"variant": variant})
         print(f"seed {seed} done", flush=True)
-    table = report(engine.read(options.runs), {problem.name: problem.minimum for problem in problems})
+    table = report(runs.read(options.runs), {problem.name: problem.minimum for problem in problems})
     RESULT.write_text(table + "\n")
     print(table)
 

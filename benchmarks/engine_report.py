@@ -4,13 +4,9 @@ Alphabet. regret: true value of what was recommended minus the problem's minimum
 divided by Sobol's, not less than a floor. Scores are averaged over problems by the geometric mean.
 """
 
-import datetime
 import math
-import os
-import platform
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,6 +14,7 @@ import numpy as np
 from optimizers.catalogue import OPTIMIZERS
 from problems.everything import ALL
 from problems.problem import Problem
+from tables import bold, machine, table
 
 RESULTS = Path(__file__).parent / "results"
 OURS: Final = "priorwise"
@@ -151,16 +148,13 @@ def _standard_error(regrets: Regrets, problems: Sequence[Problem], name: str, fl
 
 
 def _header(runs: Sequence[Run], optimizers: Sequence[str]) -> str:
-    tools = sorted({run["version"] for run in runs})
-    own = ", ".join(f"{name} {version(name)}" for name in ("torch", "numpy", "scipy"))
     return "\n".join([
         "# The engine beside its peers: `benchmarks/engine.py`",
         "",
         "Claim: in tens of trials the default engine comes closer to known minima than the engines users would pick "
         "instead.",
         "",
-        f"{datetime.date.today()}; {os.cpu_count()} cores ({platform.machine()}, virtual machine), one thread a run; "
-        f"Python {platform.python_version()}, {own}; {', '.join(tools)}. Every tool has its defaults and is told the "
+        f"{machine(runs)} Every tool has its defaults and is told the "
         "same min(2d, d+4) scrambled Sobol points first, which count as trials; none is told whether there is noise "
         "(but SMAC3, which asks its user that).",
         "",
@@ -180,11 +174,6 @@ def _header(runs: Sequence[Run], optimizers: Sequence[str]) -> str:
     ])
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def _families_table(regrets: Mapping[str, Regrets], problems: Sequence[Problem], optimizers: Sequence[str]) -> str:
     rows = []
     for family in (*_FAMILIES, "all"):
@@ -199,7 +188,7 @@ def _families_table(regrets: Mapping[str, Regrets], problems: Sequence[Problem],
                 part = "" if n == len(members) else f" ({n} of {len(members)})"
                 spread = f" ± {error:.1g}" if error > _LEAST_SPREAD else ""
                 cells.append("-" if not n else f"{means[name]:.3g}{spread}{part}")
-            rows.append([f"{family}, {when}", *_bold(cells, list(means.values())), _ahead(means)])
+            rows.append([f"{family}, {when}", *bold(cells, list(means.values())), _ahead(means)])
     won = _won(_medians(regrets["full"]), problems, optimizers)
     rows.append(["problems won", *(f"{won[name]} of {len(problems)}" for name in optimizers), ""])
     title = (
@@ -207,14 +196,7 @@ def _families_table(regrets: Mapping[str, Regrets], problems: Sequence[Problem],
         "scores below 1e-4 counting as 1e-4. The last column says how many times smaller ours is than the best "
         "peer's. A problem is won by whoever has the least score, by all who share it."
     )
-    return title + "\n\n" + _table(["family", *optimizers, "best peer / ours"], rows)
-
-
-def _bold(cells: list[str], values: Sequence[float]) -> list[str]:
-    finite = [value for value in values if not math.isnan(value)]
-    return [
-        f"**{cell}**" if finite and value == min(finite) else cell for cell, value in zip(cells, values, strict=True)
-    ]
+    return title + "\n\n" + table(["family", *optimizers, "best peer / ours"], rows)
 
 
 def _ahead(means: Mapping[str, float]) -> str:
@@ -237,8 +219,8 @@ def _floors_table(regrets: Regrets, problems: Sequence[Problem], optimizers: Seq
     for floor in FLOORS:
         means = {name: _mean(_scores(medians, problems, name), floor) for name in optimizers}
         cells = ["-" if math.isnan(mean) else f"{mean:.3g}" for mean in means.values()]
-        rows.append([f"{floor:g}", *_bold(cells, list(means.values())), _ahead(means)])
-    return "All problems, full budget, by floor:\n\n" + _table(["floor", *optimizers, "best peer / ours"], rows)
+        rows.append([f"{floor:g}", *bold(cells, list(means.values())), _ahead(means)])
+    return "All problems, full budget, by floor:\n\n" + table(["floor", *optimizers, "best peer / ours"], rows)
 
 
 def _problems_table(regrets: Regrets, problems: Sequence[Problem], optimizers: Sequence[str]) -> str:
@@ -250,9 +232,9 @@ def _problems_table(regrets: Regrets, problems: Sequence[Problem], optimizers: S
             "-" if math.isnan(value) else f"{value:.3g} ({len(regrets[problem.name, name])})"
             for name, value in zip(optimizers, values, strict=True)
         ]
-        rows.append([f"{problem.name}, {problem.trials}", problem.family, *_bold(cells, values)])
+        rows.append([f"{problem.name}, {problem.trials}", problem.family, *bold(cells, values)])
     title = "## Median regret at the full budget\n\nBeside each problem its trials; in brackets the number of runs."
-    return title + "\n\n" + _table(["problem", "family", *optimizers], rows)
+    return title + "\n\n" + table(["problem", "family", *optimizers], rows)
 
 
 def _lost(regrets: Regrets, problems: Sequence[Problem], optimizers: Sequence[str]) -> str:
@@ -284,7 +266,7 @@ def _seconds(runs: Sequence[Run], optimizers: Sequence[str]) -> str:
         "## Process CPU seconds of one ask and tell\n\nMedian over runs; other work shared the machine, so "
         "`ask_time.md` is the place to compare times."
     )
-    return title + "\n\n" + _table(["", *optimizers], rows)
+    return title + "\n\n" + table(["", *optimizers], rows)
 
 
 def _broken(runs: Sequence[Run], optimizers: Sequence[str]) -> str:

@@ -28,7 +28,8 @@ from torch.nn.functional import pad
 from typing_extensions import override
 
 from bayesopt.acquisition.base import without_hope_at_failures
-from bayesopt.acquisition.maximize import N_INCUMBENTS, draw_pool
+from bayesopt.acquisition.maximize import N_INCUMBENTS
+from bayesopt.acquisition.pool import draw_pool
 from bayesopt.surrogate import FeatureMap, Surrogate
 from gp.kernels.mapped import MappedKernel, Mapping
 from gp.models.exact import ExactGP

@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from bayesopt.acquisition.base import Gain, LogUtility
 from bayesopt.acquisition.log_noisy_expected_improvement import LogNoisyExpectedImprovement
-from bayesopt.acquisition.maximize import N_INCUMBENTS, draw_pool, maximize
+from bayesopt.acquisition.maximize import N_INCUMBENTS, maximize
+from bayesopt.acquisition.pool import draw_pool
 from bayesopt.surrogate import Surrogate
 from gp.regression import Prediction, cholesky
 

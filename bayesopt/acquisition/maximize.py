@@ -1,65 +1,37 @@
 """The most valuable configuration of a space that was not tried yet.
 
-Alphabet. U: points of the unit cube, snapped to configurations, `m x d`. A column is *smooth* when it is continuous or
-has so many levels that gradients serve it better than neighbours do; the others are *discrete*.
+Alphabet. U: points of the unit cube, snapped to configurations, `m x d`.
 """
 
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesopt.problem.parameters import Choice, Int, Parameter, Simplex
+from bayesopt.acquisition.local_search import MAX_EVALUATIONS, Acquisition, LocalSearch, scores
+from bayesopt.acquisition.pool import (
+    N_SAMPLES,
+    N_STARTS,
+    START_DISTANCE,
+    bounded,
+    clipped,
+    draw_moves,
+    draw_samples,
+    separate,
+    shrunk,
+)
 from bayesopt.problem.space import Space
 
 FloatArray = NDArray[np.float64]
 
-
-class Acquisition(Protocol):
-    """A function of the unit cube that says how much each point is worth trying."""
-
-    def values(self, U: FloatArray) -> FloatArray:
-        """Values, `m`, at `m x d` points; the larger the better, nan the worst."""
-        ...
-
-    def value_and_gradient(self, U: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Values, `m`, and gradients, `m x d`, at `m x d` points."""
-        ...
-
-
 N_INCUMBENTS: Final = 3
 """Best trials around which a pool is densest, of those that the strategies know."""
-N_SAMPLES: Final = 384
-"""Points drawn over the whole space before each search."""
-N_STARTS: Final = 4
-"""Local searches, run as one stack."""
-START_DISTANCE: Final = 0.12
-"""Least distance between two starts, as a share of the diagonal, so that they do not climb the same hill."""
-N_STARTS_NEAR: Final = 2
-"""Starts that moves around the incumbents may take: with them all taken, a better hill elsewhere was missed by 0.1 in
-log expected improvement on average, by 0.04 with half of them."""
-PERTURBATION_SCALES: Final = (0.1, 0.02, 0.004)
-"""Standard deviations of the moves around the incumbents, in sides of the cube."""
-N_PERTURBATIONS: Final = 8
-"""Moves per incumbent and scale."""
 SAME: Final = 1e-9
 """Configurations that differ by less than this in every column are the same."""
 MAX_ENUMERATED: Final = 100_000
 """Largest space that is listed in full when nothing else is left to propose."""
-_LISTED_AT_ONCE: Final = 2_000
-"""Largest space whose every configuration is scored instead of a sample."""
-_SMOOTH_LEVELS: Final = 16
-"""An integer with more levels than this is searched by gradient first."""
-_MAX_FLIPS: Final = 256
-"""Most neighbours of one start that are scored in a round."""
-MAX_EVALUATIONS: Final = 60
-"""Evaluations of one gradient search, each of all its starts, at most."""
 _RANKED: Final = 32
 """Candidates of a guided search that the acquisition function itself ranks."""
-_ROUNDS: Final = 4
-"""Most alternations of gradient search and neighbour moves."""
-_BACKTRACKS: Final = 32
-"""Points tried on the way back from a forbidden end of a search to its allowed start."""
 
 
 def maximize(
@@ -72,8 +44,10 @@ def maximize(
     guide: Acquisition | None = None,
     region: FloatArray | None = None,
     n_samples: int = N_SAMPLES,
+    n_starts: int = N_STARTS,
     tolerance: float = 1e-4,
     max_evaluations: int = MAX_EVALUATIONS,
+    follows: bool = False,
 ) -> FloatArray | None:
     """The allowed, untried configuration where an acquisition function is largest, as far as a search can tell.
 
@@ -91,28 +65,31 @@ def maximize(
             the searches ended and on the best of the pool.
         region: Lower and upper bounds, `2 x d`, that continuous columns are kept in; None for the whole cube.
         n_samples: Points of the pool that are drawn over the whole of it.
-        tolerance: A gradient search ends when a step gains less,
-        max_evaluations: and after this many evaluations of all its starts.
+        n_starts: Searches that climb from it.
+        tolerance: As in `LocalSearch`.
+        max_evaluations: As in `LocalSearch`.
+        follows: As in `LocalSearch`.
 
     Returns:
         A snapped point, `d`; None when a finite space has no untried configuration left.
     """
-    region = _bounds(space, region)
-    samples = _shrunk(space, draw_samples(space, rng, n_samples), region)
-    pool = np.concatenate([samples, _clipped(space, draw_moves(space, incumbents, rng), region)])
+    bounds = bounded(space, region)
+    samples = shrunk(space, draw_samples(space, rng, n_samples), bounds)
+    pool = np.concatenate([samples, clipped(space, draw_moves(space, incumbents, rng), bounds)])
     if len(pool) == 0:
         return any_untried(space, tried, rng)
     search = acquisition if guide is None else guide
-    values = _scores(search, pool)
-    starts = _separate(pool, values, len(samples), START_DISTANCE * float(np.linalg.norm(region[1] - region[0])))
-    effort = tolerance, max_evaluations
-    found, found_values = _climb(search, space, pool[starts], values[starts], rng, region, effort)
+    values = scores(search, pool)
+    distance = START_DISTANCE * float(np.linalg.norm(bounds[1] - bounds[0]))
+    starts = separate(pool, values, len(samples), distance, n_starts)
+    local = LocalSearch(search, space, bounds, rng, tolerance, max_evaluations, follows)
+    found, found_values = local.climb(pool[starts], values[starts])
     candidates = np.concatenate([found, _by_value(pool, values)])
     if guide is None:
         candidates = _by_value(candidates, np.concatenate([found_values, np.sort(values)[::-1]]))
     else:
         few = candidates[:_RANKED]
-        candidates = np.concatenate([_by_value(few, _scores(acquisition, few)), candidates[_RANKED:]])
+        candidates = np.concatenate([_by_value(few, scores(acquisition, few)), candidates[_RANKED:]])
     for candidate in candidates:
         if is_untried(candidate, tried):
             return candidate
@@ -147,229 +124,5 @@ def any_untried(space: Space, tried: FloatArray, rng: np.random.Generator) -> Fl
     return None
 
 
-def _scores(acquisition: Acquisition, U: FloatArray) -> FloatArray:
-    values = acquisition.values(U)
-    return np.where(np.isnan(values), -np.inf, values)
-
-
 def _by_value(U: FloatArray, values: FloatArray) -> FloatArray:
     return U[np.argsort(-values, kind="stable")]
-
-
-def draw_pool(space: Space, incumbents: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Allowed points to look at first, `m x d`: `draw_samples` and `draw_moves`."""
-    return np.concatenate([draw_samples(space, rng), draw_moves(space, incumbents, rng)])
-
-
-def draw_samples(space: Space, rng: np.random.Generator, n: int = N_SAMPLES) -> FloatArray:
-    """Snapped and allowed points of the whole space, `m x d`: all of a small space, else n drawn ones."""
-    if space.size is not None and space.size <= _LISTED_AT_ONCE:
-        return space.enumerate(_LISTED_AT_ONCE)
-    return space.sample(n, rng)
-
-
-def draw_moves(space: Space, incumbents: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """Snapped and allowed points around others, few of whose columns differ.
-
-    Args:
-        space: What can be proposed.
-        incumbents: The others, `k x d`; may be none.
-        rng: Draws the moves.
-
-    Returns:
-        Points, `m x d`, some of them maybe more than once; none around those of a small space.
-    """
-    if len(incumbents) == 0 or (space.size is not None and space.size <= _LISTED_AT_ONCE):
-        return np.zeros((0, space.dim))
-    scales = np.repeat(PERTURBATION_SCALES, N_PERTURBATIONS)
-    near = np.repeat(incumbents, len(scales), axis=0)
-    scale = np.tile(scales, len(incumbents))[:, None]
-    d = space.dim
-    moved = rng.random(near.shape) < max(3.0 / d, 0.3)
-    moved[np.arange(len(near)), rng.integers(d, size=len(near))] = True
-    step = rng.standard_normal(near.shape) * scale
-    levels = np.array([0 if column.levels is None else column.levels for column in space.columns])
-    # A move shorter than a level would be snapped away: it goes one level up or down instead.
-    coarse = levels > 0
-    least = np.where(coarse, 1.0 / np.maximum(levels, 1), 0.0)
-    step = np.where(coarse & (np.abs(step) < least), np.copysign(least, step), step)
-    categorical = np.array([column.kind == "categorical" for column in space.columns])
-    anywhere = rng.random(near.shape)
-    near = np.where(moved, np.where(categorical, anywhere, near + step), near)
-    near = space.snap(np.clip(near, 0.0, 1.0))
-    return near[space.is_allowed(near)]
-
-
-def _bounds(space: Space, region: FloatArray | None) -> FloatArray:
-    """A region with its discrete columns free, `2 x d`."""
-    whole = np.stack([np.zeros(space.dim), np.ones(space.dim)])
-    if region is None:
-        return whole
-    continuous = np.array([column.levels is None for column in space.columns])
-    return np.where(continuous, region, whole)
-
-
-def _is_whole(region: FloatArray) -> bool:
-    return bool((region[0] == 0.0).all() and (region[1] == 1.0).all())
-
-
-def _shrunk(space: Space, samples: FloatArray, region: FloatArray) -> FloatArray:
-    """Samples of the cube shrunk into a region, those that are allowed there."""
-    return samples if _is_whole(region) else _allowed(space, region[0] + (region[1] - region[0]) * samples)
-
-
-def _clipped(space: Space, moves: FloatArray, region: FloatArray) -> FloatArray:
-    """Moves around the incumbents clipped to a region, those that are allowed there."""
-    return moves if _is_whole(region) else _allowed(space, np.clip(moves, region[0], region[1]))
-
-
-def _allowed(space: Space, U: FloatArray) -> FloatArray:
-    snapped = space.snap(U)
-    return snapped[space.is_allowed(snapped)]
-
-
-def _separate(pool: FloatArray, values: FloatArray, n_samples: int, distance: float) -> NDArray[np.intp]:
-    """Rows of the pool to start from: by value, each away from those before it, some of them among its first rows."""
-    order = np.argsort(-values, kind="stable")
-    chosen: list[int] = []
-    for row in order:
-        n_near = sum(one >= n_samples for one in chosen)
-        if row >= n_samples and n_near == N_STARTS_NEAR:
-            continue
-        if all(np.linalg.norm(pool[row] - pool[other]) >= distance for other in chosen):
-            chosen.append(int(row))
-            if len(chosen) == N_STARTS:
-                break
-    return np.array(chosen, dtype=np.intp)
-
-
-def _climb(
-    acquisition: Acquisition,
-    space: Space,
-    U: FloatArray,
-    values: FloatArray,
-    rng: np.random.Generator,
-    region: FloatArray,
-    effort: tuple[float, int],
-) -> tuple[FloatArray, FloatArray]:
-    """Local maxima over smooth and discrete columns in turns; every point returned is snapped and allowed."""
-    improved = np.arange(len(U))
-    for _ in range(_ROUNDS):
-        smooth_U, smooth_values = _follow_gradient(acquisition, space, U[improved], region, effort)
-        better = smooth_values > values[improved]
-        U[improved[better]], values[improved[better]] = smooth_U[better], smooth_values[better]
-        improved = _move_to_neighbours(acquisition, space, U, values, rng)
-        if len(improved) == 0:
-            break
-    return U, values
-
-
-def _follow_gradient(
-    acquisition: Acquisition, space: Space, U: FloatArray, region: FloatArray, effort: tuple[float, int]
-) -> tuple[FloatArray, FloatArray]:
-    smooth = _smooth_columns(space, U)
-    if not smooth.any():
-        return U, np.full(len(U), -np.inf)
-    from gp.quasi_newton import minimize  # late: `gp` brings torch, which a space-filling strategy never needs
-
-    def loss(points: FloatArray) -> tuple[FloatArray, FloatArray]:
-        values, gradients = acquisition.value_and_gradient(points)
-        return -values, -gradients
-
-    tolerance, max_evaluations = effort
-    lower, upper = np.where(smooth, np.minimum(region[0], U), U), np.where(smooth, np.maximum(region[1], U), U)
-    ends, _ = minimize(
-        loss,
-        U,
-        lower,
-        upper,
-        max_evaluations=max_evaluations,
-        gradient_tolerance=10.0 * tolerance,
-        decrease_tolerance=tolerance,
-    )
-    snapped = space.snap(ends)
-    forbidden = ~space.is_allowed(snapped)
-    for row in np.flatnonzero(forbidden):
-        share = np.linspace(0.0, 1.0, _BACKTRACKS, endpoint=False)[:, None]
-        path = space.snap(U[row] + share * (ends[row] - U[row]))
-        snapped[row] = path[np.flatnonzero(space.is_allowed(path)).max(initial=0)]
-    return snapped, _scores(acquisition, snapped)
-
-
-def _smooth_columns(space: Space, U: FloatArray) -> NDArray[np.bool_]:
-    """Which columns of which points gradients may move, `m x d`."""
-    deciding = {parent for parameter in space.values() for parent in parameter.active_if or ()}
-    smooth = [
-        column.levels is None
-        or (column.kind == "integer" and column.levels > _SMOOTH_LEVELS and column.parameter not in deciding)
-        for column in space.columns
-    ]
-    return np.array(smooth) & _existing(space, U)
-
-
-def _existing(space: Space, U: FloatArray) -> NDArray[np.bool_]:
-    """Which columns belong to a parameter that exists in each point, `m x d`; the others snap back when moved."""
-    exists = np.ones(U.shape, dtype=np.bool_)
-    if all(parameter.active_if is None for parameter in space.values()):
-        return exists
-    native = space.native(U)
-    for index, column in enumerate(space.columns):
-        parameter = space[column.parameter]
-        name = f"{column.parameter}.{parameter.names[0]}" if isinstance(parameter, Simplex) else column.parameter
-        values = native[name]
-        exists[:, index] = values != None if values.dtype == object else ~np.isnan(values)  # noqa: E711  # elementwise
-    return exists
-
-
-def _move_to_neighbours(
-    acquisition: Acquisition, space: Space, U: FloatArray, values: FloatArray, rng: np.random.Generator
-) -> NDArray[np.intp]:
-    """Replace points, in place, by their best neighbour that is better; returns the rows that moved."""
-    blocks = [_neighbours(space, u, rng) for u in U]
-    sizes = [len(block) for block in blocks]
-    if sum(sizes) == 0:
-        return np.zeros(0, dtype=np.intp)
-    neighbours = space.snap(np.concatenate(blocks))
-    owner = np.repeat(np.arange(len(U)), sizes)
-    allowed = space.is_allowed(neighbours)
-    neighbours, owner = neighbours[allowed], owner[allowed]
-    if len(neighbours) == 0:
-        return np.zeros(0, dtype=np.intp)
-    scores = _scores(acquisition, neighbours)
-    moved = []
-    for row in range(len(U)):
-        mine = np.flatnonzero(owner == row)
-        if len(mine) and scores[best := mine[np.argmax(scores[mine])]] > values[row] + 1e-9:
-            U[row], values[row] = neighbours[best], scores[best]
-            moved.append(row)
-    return np.array(moved, dtype=np.intp)
-
-
-def _neighbours(space: Space, u: FloatArray, rng: np.random.Generator) -> FloatArray:
-    """One-column moves over the discrete columns: every other option, one and two levels up and down."""
-    exists = _existing(space, u[None])[0]
-    moves = [
-        (index, place)
-        for index, column in enumerate(space.columns)
-        if exists[index]
-        for place in _places(space[column.parameter], column.kind, float(u[index]))
-    ]
-    if len(moves) > _MAX_FLIPS:
-        kept = np.sort(rng.choice(len(moves), _MAX_FLIPS, replace=False))
-        moves = [moves[i] for i in kept]
-    block = np.tile(u, (len(moves), 1))
-    for row, (index, place) in enumerate(moves):
-        block[row, index] = place
-    return block
-
-
-def _places(parameter: Parameter, kind: str, unit: float) -> list[float]:
-    """Where a column with levels may go in one move; none for a column without."""
-    if not isinstance(parameter, Int | Choice):
-        return []
-    least = parameter.low if isinstance(parameter, Int) else 0
-    most = least + parameter.levels - 1
-    here = int(parameter.scale.native(np.array([[unit]]))[0, 0])
-    there = range(least, most + 1) if kind == "categorical" else range(max(least, here - 2), min(most, here + 2) + 1)
-    levels = [[float(level)] for level in there if level != here]
-    return parameter.scale.unit(np.array(levels).reshape(-1, 1))[:, 0].tolist()

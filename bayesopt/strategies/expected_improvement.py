@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from bayesopt.acquisition.maximize import Acquisition
+from bayesopt.acquisition.local_search import Acquisition
 from bayesopt.strategies.model_based import UtilityBased
 
 if TYPE_CHECKING:

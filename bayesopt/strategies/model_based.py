@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from bayesopt.acquisition.maximize import MAX_EVALUATIONS, N_INCUMBENTS, N_SAMPLES, Acquisition, is_untried, maximize
+from bayesopt.acquisition.local_search import MAX_EVALUATIONS, Acquisition
+from bayesopt.acquisition.maximize import N_INCUMBENTS, is_untried, maximize
+from bayesopt.acquisition.pool import N_SAMPLES
 from bayesopt.problem.arguments import whole_number
 from bayesopt.record.history import History
 from bayesopt.strategies.base import Suggestion
@@ -162,6 +164,7 @@ class UtilityBased(ModelBased):
                 n_samples=int(np.clip(N_SAMPLES * DENSE // max(1, len(history.X)), N_SAMPLES // 4, N_SAMPLES)),
                 tolerance=tolerance,
                 max_evaluations=max_evaluations,
+                follows=bool(history.outcomes.constraints),
             )
             if u is None:
                 break

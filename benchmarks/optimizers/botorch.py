@@ -55,7 +55,7 @@ class BoTorchLoop:
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings():
             warnings.simplefilter("ignore")
             torch.manual_seed(int(torch.randint(2**31, (), generator=self._rng)))
-            x = self._maximize(self._acquisition(self._fit()))
+            x = self._propose()
         decoded = [column.decode(u) for column, u in zip(self._columns, x.tolist(), strict=True)]
         return self._plain.params(dict(zip(self._plain.parameters, decoded, strict=True)))
 
@@ -78,6 +78,9 @@ class BoTorchLoop:
             warnings.simplefilter("ignore")
             mean = self._fit().posterior(X).mean[:, 0].detach()
         return self._params[int(mean.masked_fill(~feasible, -torch.inf).argmax())]
+
+    def _propose(self) -> Tensor:
+        return self._maximize(self._acquisition(self._fit()))
 
     def _fit(self) -> SingleTaskGP | ModelListGP:
         X, Y = torch.stack(self._X), torch.stack(self._Y)

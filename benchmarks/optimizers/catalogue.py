@@ -16,9 +16,15 @@ OPTIMIZERS = {
     "bayes_opt": ("optimizers.bayes_opt", "BayesOpt", "bayesian-optimization"),
 }
 """Name in the table to module, class and distribution."""
+CONSTRAINED = {
+    "log-cei": ("optimizers.log_cei", "LogConstrainedEI", "botorch"),
+    "scbo": ("optimizers.scbo", "Scbo", "botorch"),
+    "config": ("optimizers.optimistic", "Config", "botorch"),
+}
+"""The same of those that are for problems with constraints alone."""
 
 
 def load(name: str) -> tuple[type[Optimizer], str]:
     """The class of an optimizer, and the distribution that it is from."""
-    module, kind, distribution = OPTIMIZERS[name]
+    module, kind, distribution = (OPTIMIZERS | CONSTRAINED)[name]
     return getattr(import_module(module), kind), distribution

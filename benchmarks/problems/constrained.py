@@ -6,6 +6,7 @@ at or below 0.
 """
 
 import math
+from dataclasses import replace
 
 import bayesopt as bo
 from problems.problem import Params, Problem, at_most_zero, box
@@ -77,6 +78,26 @@ def _gears(params: Params) -> dict[str, float]:
         "c9": b / m - 12,
         "c10": (1.5 * d1 + 1.9) / l1 - 1,
         "c11": (1.1 * d2 + 1.9) / l2 - 1,
+    }
+
+
+def _gardner(params: Params) -> dict[str, float]:
+    a, b = vector(params)
+    return {"y": float(math.cos(2 * a) * math.cos(b) + math.sin(a)), "c1": float(math.cos(a + b) + 0.5)}
+
+
+def _vessel(params: Params) -> dict[str, float]:
+    """Cost of a pressure vessel: shell and head in sixteenths of an inch, radius and length of the shell in inches."""
+    # The source's fourth constraint, a length of at most 240, holds in the whole space.
+    shell, head, radius, length = params["shell"] / 16, params["head"] / 16, params["radius"], params["length"]
+    return {
+        "y": 0.6224 * shell * radius * length
+        + 1.7781 * head * radius**2
+        + 3.1661 * shell**2 * length
+        + 19.84 * shell**2 * radius,
+        "c1": 0.0193 * radius - shell,
+        "c2": 0.00954 * radius - head,
+        "c3": 1_296_000 - math.pi * radius**2 * length - 4 / 3 * math.pi * radius**3,
     }
 
 
@@ -163,4 +184,45 @@ GEARS = Problem(
     subject_to=at_most_zero(*(f"c{i}" for i in range(1, 12))),
 )
 
+GARDNER = Problem(
+    name="Gardner",
+    family="constrained",
+    space=box(2, 0.0, 6.0),
+    outcomes=_gardner,
+    minimum=-1.8887513615,
+    argmin=point(4.622641028, 5.849334483),
+    source="Gardner et al. 2014, Bayesian Optimization with Inequality Constraints",
+    infeasible_regret=3.7768,
+    trials=30,
+    subject_to=at_most_zero("c1"),
+)
+VESSEL = Problem(
+    name="pressure vessel",
+    family="constrained",
+    space=bo.Space({
+        "shell": bo.Int(1, 99),
+        "head": bo.Int(1, 99),
+        "radius": bo.Float(10.0, 200.0),
+        "length": bo.Float(10.0, 200.0),
+    }),
+    outcomes=_vessel,
+    minimum=6059.714335,
+    argmin={"shell": 13, "head": 7, "radius": 42.098445, "length": 176.636604},
+    source="Kannan and Kramer 1994; its minimum is from the listing of every pair of thicknesses",
+    infeasible_regret=758_705.0,
+    trials=60,
+    subject_to=at_most_zero("c1", "c2", "c3"),
+)
+
 ALL = (GRAMACY, SPRING, HARTMANN6_BALL, BEAM, GEARS)
+"""Those of the engine's table."""
+SUITE = (
+    GARDNER,
+    replace(GRAMACY, trials=40),
+    replace(HARTMANN6_BALL, trials=60),
+    replace(SPRING, trials=60),
+    replace(GEARS, trials=50),
+    VESSEL,
+    replace(BEAM, trials=60),
+)
+"""Those of the table of constrained optimizers, with the trials that are spent there."""

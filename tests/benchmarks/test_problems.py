@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from problems import constrained, mixed, multimodal, noisy, smooth, steplaw
 from problems.crashing import CRASHING_HARTMANN6
+from scipy.optimize import differential_evolution
 from scipy.stats import qmc
 
-KNOWN = (*smooth.ALL, *multimodal.ALL, *noisy.ALL, *mixed.ALL, *constrained.ALL)
+CONSTRAINED = (*constrained.ALL, constrained.GARDNER, constrained.VESSEL)
+KNOWN = (*smooth.ALL, *multimodal.ALL, *noisy.ALL, *mixed.ALL, *CONSTRAINED)
 
 
 def name(problem):
@@ -37,11 +39,50 @@ def test_the_argmin_belongs_to_the_space(problem):
     assert problem.space.validate(problem.argmin) == problem.argmin
 
 
-@pytest.mark.parametrize("problem", constrained.ALL, ids=name)
+@pytest.mark.parametrize("problem", CONSTRAINED, ids=name)
 def test_finding_nothing_feasible_is_charged_more_than_what_is_feasible(problem):
     values = sobol_values(problem)
     feasible = values[np.isfinite(values)]
     assert (feasible - problem.minimum <= problem.infeasible_regret).mean() >= 0.99
+
+
+def penalised(problem, u):
+    """The objective, or far more than it ever is by the violation relative to that of a corner."""
+    outcomes = problem.outcomes(problem.space.decode(np.clip(u, 0.0, 1.0)))
+    margins = [constraint.margin(outcomes[constraint.name]) for constraint in problem.subject_to]
+    worst = sum(max(0.0, margin) for margin in margins)
+    return outcomes["y"] if worst == 0.0 else 1e9 * (1.0 + np.log1p(worst))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("problem", (*constrained.ALL, constrained.GARDNER), ids=name)
+def test_differential_evolution_ends_at_the_stated_minimum(problem):
+    ends = [
+        differential_evolution(
+            lambda u: penalised(problem, u), [(0.0, 1.0)] * problem.space.dim, rng=seed, tol=1e-10, maxiter=1000
+        ).fun
+        for seed in (0, 1, 2)
+    ]
+    assert min(ends) >= problem.minimum - 1e-7 * max(1.0, abs(problem.minimum))  # the stated digits
+    assert min(ends) <= problem.minimum + 1e-4 * max(1.0, abs(problem.minimum))  # a population ends short of it
+
+
+def test_no_pair_of_plates_makes_a_cheaper_vessel():
+    """At given plates the least cost is on the curve where the volume is just enough: along it the radius decides."""
+    cheapest = np.inf
+    for shell in range(1, 100):
+        for head in range(1, 100):
+            most = min(shell / 16 / 0.0193, head / 16 / 0.00954, 200.0)
+            radius = np.append(np.linspace(10.0, max(most, 10.0), 501), most)
+            length = np.maximum((1_296_000 - 4 / 3 * np.pi * radius**3) / (np.pi * radius**2), 10.0)
+            allowed = (length <= 200.0) & (radius <= most)
+            cost = (
+                0.6224 * shell / 16 * radius * length
+                + 1.7781 * head / 16 * radius**2
+                + (3.1661 * length + 19.84 * radius) * (shell / 16) ** 2
+            )
+            cheapest = min(cheapest, cost[allowed].min(initial=np.inf))
+    assert cheapest == pytest.approx(constrained.VESSEL.minimum, abs=1e-4)
 
 
 def test_much_of_the_crashing_cube_breaks_and_its_minimum_does_not():

@@ -257,3 +257,30 @@ def test_a_hill_away_from_the_incumbents_is_climbed_also_when_every_move_around_
     space = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
     found = [search(Function(landscape), space, [home], seed=seed, n_samples=32) for seed in range(8)]
     assert all(np.abs(u - top).max() < 0.05 for u in found)
+
+
+# -- whole numbers under constraints ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_whole_number_moves_together_with_what_it_is_tied_to(seed):
+    space = Space({"k": Int(1, 9), "x": Float(0.0, 1.0)})
+
+    def tied(U):
+        """The fewer the better, but `x` must stand within about a hundredth of where `k` does."""
+        off = (U[:, 1] - U[:, 0]) / 0.01
+        return -U[:, 0] - off**2, np.stack([-1.0 + 200.0 * off, -200.0 * off], 1)
+
+    here = space.snap(np.array([[0.7, 0.7]]))
+    found = search(Function(tied), space, incumbents=here, seed=seed, n_samples=1, follows=True)
+    least = space.snap(np.zeros((1, 2)))[0, 0]
+    assert found[0] == least
+    assert abs(found[1] - least) < 1e-3  # at the tolerance of 1e-4, x is known to 1e-4 of a standard deviation of 0.01
+
+
+def test_following_changes_nothing_where_there_is_nothing_to_follow():
+    smooth = Space({"x": Float(0.0, 1.0), "y": Float(0.0, 1.0)})
+    whole = Space({"k": Int(1, 9), "m": Int(1, 9)})
+    for space in (smooth, whole):
+        plain = search(hill([0.3, 0.6]), space, n_samples=8)
+        assert search(hill([0.3, 0.6]), space, n_samples=8, follows=True).tolist() == plain.tolist()

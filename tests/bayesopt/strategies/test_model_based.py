@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bayesopt.acquisition.maximize import N_SAMPLES
+from bayesopt.acquisition.pool import N_SAMPLES
 from bayesopt.errors import InvalidInputError
 from bayesopt.problem.parameters import Float
 from bayesopt.problem.priors import OptimumPrior
