@@ -47,6 +47,9 @@ if TYPE_CHECKING:
 _MIN_TOLD_FOR_MODEL = 5
 """Told trials from which `best` trusts a model's means over the raw values."""
 
+_LEAST_TO_JUDGE = 5
+"""Told trials a column of the cube up to which a verdict asks no model whether the constraints can be met."""
+
 _MAX_ENUMERATED = 100_000
 """Finite spaces up to this size are counted exactly, so that a study knows when nothing is left to try."""
 
@@ -135,6 +138,7 @@ class Study:
         self._ran_dry_at: int | None = None
         self._interrupted: str | None = None
         self._n_configurations: int | None = None
+        self._judged: tuple[tuple[int, ...], Verdict] | None = None
 
     @classmethod
     def open(cls, storage: str | os.PathLike[str], name: str | None = None, **options: Any) -> "Study":
@@ -393,13 +397,20 @@ class Study:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the constraints can be met, with the evidence."""
+        """Whether the constraints can be met, with the evidence: a measured trial, or a model's judgement.
+
+        A function of what was told: a reopened study says the same. While nothing feasible was told a model is fitted
+        when the verdict is read, once after a tell.
+        """
         if not self.outcomes.constraints:
             return Verdict("feasible", "no outcome is constrained")
         history = self.history
         if (row := history.best_observed) is not None:
             return Verdict("feasible", f"trial {history.ids[row]} was measured to satisfy every constraint")
-        return Verdict("undecided", f"none of {len(history.ids)} told trials satisfies every constraint")
+        ids = tuple(history.ids.tolist())
+        if self._judged is None or self._judged[0] != ids:
+            self._judged = ids, self._judge(history)
+        return self._judged[1]
 
     @property
     def done(self) -> bool:
@@ -466,6 +477,25 @@ class Study:
         suggested = self.strategy.suggest(self._history(list(trials.values())), n, rng)
         kind = type(self.strategy).__name__
         return [self._suggested(params) for params in entries(f"the suggestions of {kind}", suggested)[:n]]
+
+    def _judge(self, history: History) -> Verdict:
+        """What a model makes of trials none of which is feasible."""
+        none = f"none of {len(history.ids)} told trials satisfies every constraint"
+        claim = None
+        if len(history.ids) > _LEAST_TO_JUDGE * self.space.dim:
+            from bayesopt.certificate import claim as judge  # late: it brings torch
+
+            claim = judge(history)
+        if claim is None:
+            return Verdict("undecided", none)
+        point, binding = self.space.decode(claim.point), self.outcomes.constraints[claim.binding].name
+        status = "infeasible" if claim.holds else "undecided"
+        chance = f"at most {claim.expected:.1g}" if claim.holds else f"maybe {min(claim.expected, 1.0):.1g}"
+        evidence = (
+            f"{none}, and the chance that any configuration does is {chance}; it is best at {point}, "
+            f"where {binding!r} is surest to break its bound"
+        )
+        return Verdict(status, evidence, expected=claim.expected, point=point, binding=binding, margin=claim.margin)
 
     def _history(self, trials: Sequence[Trial]) -> History:
         return build_history(

@@ -246,6 +246,28 @@ def fit_surrogate(history: History) -> Surrogate:
     return Surrogate(history, rows, features, objective, constraints, survival, scale, fits.memory)
 
 
+def fit_margins_cautiously(
+    history: History, features: FeatureMap, memory: Mapping[str, Any] | None = None
+) -> tuple[tuple[ExactGP | None, ...], dict[str, Any]]:
+    """Fit the constraints alone, with the kernel that presumes nothing of how parameters interact.
+
+    A kernel of learned order of interaction is sure of places that no trial was near; what is claimed of a whole space
+    must not rest on that.
+
+    Args:
+        history: What has been told; its own memory is not looked at.
+        features: The features of its space.
+        memory: What an earlier call returned; None to search anew.
+
+    Returns:
+        A model of each margin, as in `Surrogate.constraints`, and what the next call may start from.
+    """
+    fits = _Fits(features.groups, memory, may_be_additive=False)
+    Z = features(history.X)
+    models = tuple(_fit_constraint(history, column, Z, fits) for column in range(history.constraints.shape[1]))
+    return models, fits.memory
+
+
 @dataclass(frozen=True)
 class _Scaled:
     """One outcome on a scale that a model may live on."""
@@ -265,8 +287,9 @@ class _Scaled:
 class _Fits:
     """Fits one model after another, each from what was remembered under its name."""
 
-    def __init__(self, groups: list[int], remembered: Any) -> None:
+    def __init__(self, groups: list[int], remembered: Any, *, may_be_additive: bool = True) -> None:
         self._groups = groups
+        self._most_anova = _MOST_ANOVA if may_be_additive else 0
         self._before = remembered if isinstance(remembered, Mapping) else {}
         self.memory: dict[str, Any] = {}
 
@@ -310,7 +333,7 @@ class _Fits:
             g = model.regression.kernel.n_lengthscales
             other = np.insert(np.minimum(model.hyperparameters, _START_ANOVA), g, 0.0)
             starts = [(curved, start, nats_to_curve)]
-            if 2 <= g <= _MOST_ANOVA:
+            if 2 <= g <= self._most_anova:
                 additive = Remembered(tuple(other.tolist()), n, -1, additive=True)
                 starts += [(straight, additive, -_NATS_FOR_ARD), (curved, additive, nats_to_curve - _NATS_FOR_ARD)]
             for scaled, begin, price in starts:

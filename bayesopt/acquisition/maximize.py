@@ -69,6 +69,7 @@ def maximize(
     guide: Acquisition | None = None,
     region: FloatArray | None = None,
     n_samples: int = N_SAMPLES,
+    n_starts: int = N_STARTS,
     tolerance: float = 1e-4,
 ) -> FloatArray | None:
     """The allowed, untried configuration where an acquisition function is largest, as far as a search can tell.
@@ -87,6 +88,7 @@ def maximize(
             the searches ended and on the best of the pool.
         region: Lower and upper bounds, `2 x d`, that continuous columns are kept in; None for the whole cube.
         n_samples: Points of the pool that are drawn over the whole of it.
+        n_starts: Searches that climb from it.
         tolerance: A gradient search ends when a step gains less.
 
     Returns:
@@ -98,7 +100,7 @@ def maximize(
         return any_untried(space, tried, rng)
     search = acquisition if guide is None else guide
     values = _scores(search, pool)
-    starts = _separate(pool, values)
+    starts = _separate(pool, values, n_starts)
     found, found_values = _climb(search, space, pool[starts], values[starts], rng, region, tolerance)
     candidates = np.concatenate([found, _by_value(pool, values)])
     if guide is None:
@@ -204,14 +206,14 @@ def _within(space: Space, pool: FloatArray, region: FloatArray, n_samples: int) 
     return inside[space.is_allowed(inside)]
 
 
-def _separate(pool: FloatArray, values: FloatArray) -> NDArray[np.intp]:
+def _separate(pool: FloatArray, values: FloatArray, n_starts: int) -> NDArray[np.intp]:
     """Rows of the pool to start from: by value, each away from those before it."""
     order = np.argsort(-values, kind="stable")
     chosen: list[int] = []
     for row in order:
         if all(np.linalg.norm(pool[row] - pool[other]) >= START_DISTANCE for other in chosen):
             chosen.append(int(row))
-            if len(chosen) == N_STARTS:
+            if len(chosen) == n_starts:
                 break
     return np.array(chosen, dtype=np.intp)
 
