@@ -1,8 +1,8 @@
 """Whether any configuration can satisfy every constraint: a claim about a whole space, with its evidence.
 
-Alphabet. K: constraints. u: how many standard deviations a margin's mean lies above 0, the bound. z: the normal quantile
-of the same tail probability. chance: an upper bound on the probability that a point is feasible. lambda: the largest
-eigenvalue of the correlation between the constraints. F: features. m: points.
+Alphabet. K: constraints. u: how many standard deviations a margin's mean lies above 0, the bound. z: the normal
+quantile of the same tail probability. chance: an upper bound on the probability that a point is feasible. lambda: the
+largest eigenvalue of the correlation between the constraints. F: features. m: points.
 
 What is claimed rests on four cautions. (1) Mean and spread of a margin were estimated, so its tail is Student's and its
 variance is that of universal kriging. (2) Learned noise is counted as if it were variation that more trials would show.
@@ -180,8 +180,8 @@ class _Tail:
     `s² + (1 - k' K^-1 1)² / (1' K^-1 1)`, times the variance that the whitened data show. That is never taken for less
     than the model has.
 
-    References: Santner, Williams and Notz, "The Design and Analysis of Computer Experiments", section 4.1; Wallace 1959,
-    "Bounds on normal approximations to Student's and the chi-square distributions", for z.
+    References: Santner, Williams and Notz, "The Design and Analysis of Computer Experiments", section 4.1; for z,
+    Wallace 1959, "Bounds on normal approximations to Student's and the chi-square distributions".
     """
 
     def __init__(self, model: ExactGP, theta: FloatArray | None = None) -> None:

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from bayesopt.errors import InvalidInputError
 from bayesopt.long_history import shortened
+from bayesopt.margin_scale import MarginScale
 from bayesopt.output_scale import AS_IT_IS, OutputScale, standardised, warped
 from bayesopt.problem.parameters import Simplex
 from bayesopt.problem.space import Space
@@ -45,10 +46,6 @@ _START_ANOVA: Final = 0.0
 """Log lengthscale from which its fit starts at most: of one variable, a longer one is flat."""
 _LEAST_SHARE: Final = 1e-6
 """The square root of a share has no slope at 0; shares below this take the slope at this one."""
-_LARGEST: Final = 1e100
-"""What a larger ratio is taken for: its square is finite, and its product with any unit."""
-_UNITS: Final = (1e-200, 1e200)
-"""Between what bounds the unit of a margin lies."""
 _NATS_FOR_NOISE: Final = 5.0
 """Evidence that noise must gain over none before the best measured trial is no longer the one to use."""
 _CLEAN_NOISE: Final = 1e-4
@@ -139,6 +136,8 @@ class Surrogate:
     """The objective less `offset` over `scale`; None before the first told trial."""
     constraints: tuple[ExactGP | None, ...]
     """Each margin after a sign-keeping transform; None where it was never measured."""
+    margin_scales: tuple[MarginScale | None, ...]
+    """Between the margins' units and the scales of their models; None where there is no model."""
     survival: ExactGP | None
     """A label, +1 for told and -1 for failed, of which a positive value means survival; None while nothing failed."""
     scale: OutputScale
@@ -241,9 +240,9 @@ def fit_surrogate(history: History) -> Surrogate:
     objective, scale = None, AS_IT_IS
     if len(history.X):
         objective, scale = _fit_objective(history, Z, fits)
-    constraints = tuple(_fit_constraint(history, column, Z, fits) for column in range(history.constraints.shape[1]))
+    constraints, scales = _fit_constraints(history, Z, fits)
     survival = _survival(history, features, Z, fits)
-    return Surrogate(history, rows, features, objective, constraints, survival, scale, fits.memory)
+    return Surrogate(history, rows, features, objective, constraints, scales, survival, scale, fits.memory)
 
 
 def fit_margins_cautiously(
@@ -264,7 +263,7 @@ def fit_margins_cautiously(
     """
     fits = _Fits(features.groups, memory, may_be_additive=False)
     Z = features(history.X)
-    models = tuple(_fit_constraint(history, column, Z, fits) for column in range(history.constraints.shape[1]))
+    models, _ = _fit_constraints(history, Z, fits)
     return models, fits.memory
 
 
@@ -440,52 +439,33 @@ def _device(history: History) -> torch.device:
     return device
 
 
-def _fit_constraint(history: History, column: int, Z: FloatArray, fits: _Fits) -> ExactGP | None:
+def _fit_constraints(
+    history: History, Z: FloatArray, fits: _Fits
+) -> tuple[tuple[ExactGP | None, ...], tuple[MarginScale | None, ...]]:
+    """A model of each margin, and the scale that it lives on."""
+    fitted = [_fit_constraint(history, column, Z, fits) for column in range(history.constraints.shape[1])]
+    return tuple(model for model, _ in fitted), tuple(scale for _, scale in fitted)
+
+
+def _fit_constraint(
+    history: History, column: int, Z: FloatArray, fits: _Fits
+) -> tuple[ExactGP | None, MarginScale | None]:
     margins, sd = history.constraints[:, column], history.constraints_sd[:, column]
     measured = np.flatnonzero(np.isfinite(margins))
     if len(measured) == 0:
-        return None
+        return None, None
     margins, sd, Z = margins[measured], sd[measured], Z[measured]
     noise = 0.0 if history.noise == 0.0 else None
-    typical = _typical(margins)
-    per_unit = np.full(len(measured), 1.0 / typical)
-    with np.errstate(over="ignore"):
-        linear = np.clip(margins / typical, -_LARGEST, _LARGEST)
-        straight = _Scaled(linear, sd * per_unit, per_unit)
+    plain = MarginScale.of(margins)
 
-    def curve() -> _Scaled:
-        bent, slope = _bilog(margins, typical)
+    def on(scale: MarginScale) -> _Scaled:
+        y, slope = scale.apply(margins)
         with np.errstate(over="ignore"):
-            return _Scaled(bent, sd * slope, slope, is_curved=True)
+            return _Scaled(y, sd * slope, slope, is_curved=scale.is_curved)
 
     name = f"constraint {history.outcomes.constraints[column].name!r}"
-    return fits.best(name, Z, noise, straight, curve, nats_to_curve=0.0)[0]
-
-
-def _typical(margins: FloatArray) -> float:
-    """Median size of the margins that are not 0, or 1 without one."""
-    sizes = np.abs(margins)
-    if not sizes.any():
-        return 1.0
-    with np.errstate(over="ignore"):
-        return float(np.clip(np.median(sizes[sizes > 0]), *_UNITS))
-
-
-def _bilog(margins: FloatArray, typical: float) -> tuple[FloatArray, FloatArray]:
-    """`sign(m) log(1 + |m| / typical)`, which keeps 0 where it is, and its slope at each margin.
-
-    Dividing by a typical size first makes the result free of units; far violations are pulled in.
-
-    Args:
-        margins: Finite margins, `n`, feasible when `<= 0`.
-        typical: A size of theirs, positive.
-
-    Returns:
-        Transformed margins of the same signs, and the transform's slopes, `n` each.
-    """
-    with np.errstate(over="ignore"):
-        relative = np.minimum(np.abs(margins) / typical, _LARGEST)
-    return np.sign(margins) * np.log1p(relative), 1.0 / (typical * (1.0 + relative))
+    model, scaled = fits.best(name, Z, noise, on(plain), lambda: on(plain.curved()), nats_to_curve=0.0)
+    return model, plain.curved() if scaled.is_curved else plain
 
 
 def _survival(history: History, features: FeatureMap, Z: FloatArray, fits: _Fits) -> ExactGP | None:

@@ -4,6 +4,7 @@ Alphabet. U: points of the unit cube, snapped to configurations, `m x d`. A colu
 has so many levels that gradients serve it better than neighbours do; the others are *discrete*.
 """
 
+from collections.abc import Callable
 from typing import Final, Protocol
 
 import numpy as np
@@ -26,6 +27,9 @@ class Acquisition(Protocol):
         """Values, `m`, and gradients, `m x d`, at `m x d` points."""
         ...
 
+
+Follow = Callable[[FloatArray, FloatArray, FloatArray], FloatArray]
+"""Moves points, `b x d`, within lower and upper bounds, `b x d` each, to where a function is larger."""
 
 N_INCUMBENTS: Final = 3
 """Best trials around which a pool is densest, of those that the strategies know."""
@@ -94,14 +98,14 @@ def maximize(
     Returns:
         A snapped point, `d`; None when a finite space has no untried configuration left.
     """
-    region = _bounds(space, region)
-    pool = _within(space, draw_pool(space, incumbents, rng, n_samples), region, n_samples)
+    bounds = _bounds(space, region)
+    pool = _within(space, draw_pool(space, incumbents, rng, n_samples), bounds, n_samples)
     if len(pool) == 0:
         return any_untried(space, tried, rng)
     search = acquisition if guide is None else guide
     values = _scores(search, pool)
-    starts = _separate(pool, values, n_starts)
-    found, found_values = _climb(search, space, pool[starts], values[starts], rng, region, tolerance)
+    starts = separate(pool, values, n_starts)
+    found, found_values = climb(search, space, pool[starts], values[starts], rng, region, tolerance)
     candidates = np.concatenate([found, _by_value(pool, values)])
     if guide is None:
         candidates = _by_value(candidates, np.concatenate([found_values, np.sort(values)[::-1]]))
@@ -206,7 +210,7 @@ def _within(space: Space, pool: FloatArray, region: FloatArray, n_samples: int) 
     return inside[space.is_allowed(inside)]
 
 
-def _separate(pool: FloatArray, values: FloatArray, n_starts: int) -> NDArray[np.intp]:
+def separate(pool: FloatArray, values: FloatArray, n_starts: int = N_STARTS) -> NDArray[np.intp]:
     """Rows of the pool to start from: by value, each away from those before it."""
     order = np.argsort(-values, kind="stable")
     chosen: list[int] = []
@@ -218,19 +222,35 @@ def _separate(pool: FloatArray, values: FloatArray, n_starts: int) -> NDArray[np
     return np.array(chosen, dtype=np.intp)
 
 
-def _climb(
+def climb(
     acquisition: Acquisition,
     space: Space,
     U: FloatArray,
     values: FloatArray,
     rng: np.random.Generator,
-    region: FloatArray,
-    tolerance: float,
+    region: FloatArray | None = None,
+    tolerance: float = 1e-4,
+    follow: Follow | None = None,
 ) -> tuple[FloatArray, FloatArray]:
-    """Local maxima over smooth and discrete columns in turns; every point returned is snapped and allowed."""
+    """Local maxima over smooth and discrete columns in turns.
+
+    Args:
+        acquisition: What is maximised.
+        space: What can be proposed.
+        U: Where the searches start, `b x d`, snapped and allowed; overwritten.
+        values: The values there, `b`; overwritten.
+        rng: Draws which neighbours are looked at where there are very many.
+        region: Bounds that continuous columns are kept in, `2 x d`; None for the whole cube.
+        tolerance: A gradient search ends when a step gains less.
+        follow: Moves the smooth columns; None for a quasi-Newton search.
+
+    Returns:
+        Snapped, allowed points, `b x d`, none worse than its start, and their values, `b`.
+    """
+    region = _bounds(space, region)
     improved = np.arange(len(U))
     for _ in range(_ROUNDS):
-        smooth_U, smooth_values = _follow_gradient(acquisition, space, U[improved], region, tolerance)
+        smooth_U, smooth_values = _follow_gradient(acquisition, space, U[improved], region, tolerance, follow)
         better = smooth_values > values[improved]
         U[improved[better]], values[improved[better]] = smooth_U[better], smooth_values[better]
         improved = _move_to_neighbours(acquisition, space, U, values, rng)
@@ -240,18 +260,36 @@ def _climb(
 
 
 def _follow_gradient(
-    acquisition: Acquisition, space: Space, U: FloatArray, region: FloatArray, tolerance: float
+    acquisition: Acquisition,
+    space: Space,
+    U: FloatArray,
+    region: FloatArray,
+    tolerance: float,
+    follow: Follow | None,
 ) -> tuple[FloatArray, FloatArray]:
     smooth = _smooth_columns(space, U)
     if not smooth.any():
         return U, np.full(len(U), -np.inf)
+    lower, upper = np.where(smooth, np.minimum(region[0], U), U), np.where(smooth, np.maximum(region[1], U), U)
+    ends = _quasi_newton(acquisition, U, lower, upper, tolerance) if follow is None else follow(U, lower, upper)
+    snapped = space.snap(ends)
+    forbidden = ~space.is_allowed(snapped)
+    for row in np.flatnonzero(forbidden):
+        share = np.linspace(0.0, 1.0, _BACKTRACKS, endpoint=False)[:, None]
+        path = space.snap(U[row] + share * (ends[row] - U[row]))
+        snapped[row] = path[np.flatnonzero(space.is_allowed(path)).max(initial=0)]
+    return snapped, _scores(acquisition, snapped)
+
+
+def _quasi_newton(
+    acquisition: Acquisition, U: FloatArray, lower: FloatArray, upper: FloatArray, tolerance: float
+) -> FloatArray:
     from gp.quasi_newton import minimize  # late: `gp` brings torch, which a space-filling strategy never needs
 
     def loss(points: FloatArray) -> tuple[FloatArray, FloatArray]:
         values, gradients = acquisition.value_and_gradient(points)
         return -values, -gradients
 
-    lower, upper = np.where(smooth, np.minimum(region[0], U), U), np.where(smooth, np.maximum(region[1], U), U)
     ends, _ = minimize(
         loss,
         U,
@@ -261,13 +299,7 @@ def _follow_gradient(
         gradient_tolerance=10.0 * tolerance,
         decrease_tolerance=tolerance,
     )
-    snapped = space.snap(ends)
-    forbidden = ~space.is_allowed(snapped)
-    for row in np.flatnonzero(forbidden):
-        share = np.linspace(0.0, 1.0, _BACKTRACKS, endpoint=False)[:, None]
-        path = space.snap(U[row] + share * (ends[row] - U[row]))
-        snapped[row] = path[np.flatnonzero(space.is_allowed(path)).max(initial=0)]
-    return snapped, _scores(acquisition, snapped)
+    return ends
 
 
 def _smooth_columns(space: Space, U: FloatArray) -> NDArray[np.bool_]:
