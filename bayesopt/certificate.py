@@ -32,9 +32,9 @@ from gp.threads import single_threaded
 
 FloatArray = NDArray[np.float64]
 
-MOST_EXPECTED: Final = 1e-3
+MOST_EXPECTED: Final = 1e-4
 """Feasible regions that may still be expected where none is said to exist."""
-LEAST_TOLD: Final = 5
+LEAST_TOLD: Final = 10
 """Told trials a column of the cube before which nothing is claimed."""
 CONSECUTIVE: Final = 3
 """Tells in a row after each of which the claim must hold."""
@@ -50,8 +50,6 @@ _MARGIN_SD: Final = 2.0
 """Standard deviations below the mean at which `Claim.margin` is read."""
 _STEP: Final = 1e-4
 """Step of a log hyperparameter by which the curvature of its posterior is measured."""
-_LEAST_CURVATURE: Final = 0.16
-"""Curvature of the flattest prior, that of the log noise variance: no posterior is taken to be flatter."""
 _TINY: Final = 1e-12
 """Where the root of Student's statistic is as good as the statistic itself."""
 _CURVATURE: Final = 5.0 / 3.0
@@ -330,13 +328,16 @@ def _largest_eigenvalue(margins: FloatArray, tails: list[_Tail]) -> float:
 
 
 def _laplace_draw(model: ExactGP, rng: np.random.Generator) -> FloatArray:
-    """Hyperparameters drawn from the normal distribution that their posterior is like near its maximum, `h`."""
+    """Hyperparameters drawn from the normal distribution that their posterior is like near its maximum, `h`.
+
+    In no direction is it taken to be wider than the prior, as the curvature would have it where the fit stopped early.
+    """
     regression, theta = model.regression, model.hyperparameters
     steps = np.vstack([theta, theta + _STEP * np.eye(len(theta))])
-    slopes = regression.log_evidence(steps)[1] + regression.log_prior(steps)[1]
-    curvature = (slopes[0] - slopes[1:]) / _STEP
+    evidence_slopes, prior_slopes = regression.log_evidence(steps)[1], regression.log_prior(steps)[1]
+    prior_sd = (((prior_slopes[0] - prior_slopes[1:]) / _STEP).diagonal()) ** -0.5
+    curvature = (evidence_slopes[0] - evidence_slopes[1:]) / _STEP * np.outer(prior_sd, prior_sd)
     values, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
-    spread = vectors / np.sqrt(np.maximum(values, _LEAST_CURVATURE))
-    lower, upper = regression.bounds()
-    drawn: FloatArray = np.clip(theta + spread @ rng.standard_normal(len(theta)), lower, upper)
+    normals = rng.standard_normal(len(theta)) / np.sqrt(1.0 + np.maximum(values, 0.0))
+    drawn: FloatArray = np.clip(theta + prior_sd * (vectors @ normals), *regression.bounds())
     return drawn

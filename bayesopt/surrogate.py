@@ -48,6 +48,9 @@ _LEAST_SHARE: Final = 1e-6
 """The square root of a share has no slope at 0; shares below this take the slope at this one."""
 _NATS_FOR_NOISE: Final = 5.0
 """Evidence that noise must gain over none before the best measured trial is no longer the one to use."""
+_NATS_TO_CURVE_CAUTIOUSLY: Final = 10.0
+"""Evidence that a curved scale of margins must gain where a claim rests on it: it takes the bound away from the
+data."""
 _CLEAN_NOISE: Final = 1e-4
 """Learned noise variance below which an objective passes for deterministic, in units of its variance."""
 
@@ -248,10 +251,10 @@ def fit_surrogate(history: History) -> Surrogate:
 def fit_margins_cautiously(
     history: History, features: FeatureMap, memory: Mapping[str, Any] | None = None
 ) -> tuple[tuple[ExactGP | None, ...], dict[str, Any]]:
-    """Fit the constraints alone, with the kernel that presumes nothing of how parameters interact.
+    """Fit the constraints alone, presuming little of places that no trial was near.
 
-    A kernel of learned order of interaction is sure of places that no trial was near; what is claimed of a whole space
-    must not rest on that.
+    A kernel of learned order of interaction, and a scale that pulls far margins in, are sure of such places; what is
+    claimed of a whole space must not rest on the one, nor lightly on the other.
 
     Args:
         history: What has been told; its own memory is not looked at.
@@ -261,7 +264,7 @@ def fit_margins_cautiously(
     Returns:
         A model of each margin, as in `Surrogate.constraints`, and what the next call may start from.
     """
-    fits = _Fits(features.groups, memory, may_be_additive=False)
+    fits = _Fits(features.groups, memory, cautious=True)
     Z = features(history.X)
     models, _ = _fit_constraints(history, Z, fits)
     return models, fits.memory
@@ -286,9 +289,10 @@ class _Scaled:
 class _Fits:
     """Fits one model after another, each from what was remembered under its name."""
 
-    def __init__(self, groups: list[int], remembered: Any, *, may_be_additive: bool = True) -> None:
+    def __init__(self, groups: list[int], remembered: Any, *, cautious: bool = False) -> None:
         self._groups = groups
-        self._most_anova = _MOST_ANOVA if may_be_additive else 0
+        self._most_anova = 0 if cautious else _MOST_ANOVA
+        self.nats_to_curve_margins = _NATS_TO_CURVE_CAUTIOUSLY if cautious else 0.0
         self._before = remembered if isinstance(remembered, Mapping) else {}
         self.memory: dict[str, Any] = {}
 
@@ -464,7 +468,7 @@ def _fit_constraint(
             return _Scaled(y, sd * slope, slope, is_curved=scale.is_curved)
 
     name = f"constraint {history.outcomes.constraints[column].name!r}"
-    model, scaled = fits.best(name, Z, noise, on(plain), lambda: on(plain.curved()), nats_to_curve=0.0)
+    model, scaled = fits.best(name, Z, noise, on(plain), lambda: on(plain.curved()), fits.nats_to_curve_margins)
     return model, plain.curved() if scaled.is_curved else plain
 
 
