@@ -489,13 +489,24 @@ class Study:
         if claim is None:
             return Verdict("undecided", none)
         point, binding = self.space.decode(claim.point), self.outcomes.constraints[claim.binding].name
-        status = "infeasible" if claim.holds else "undecided"
-        chance = f"at most {claim.expected:.1g}" if claim.holds else f"maybe {min(claim.expected, 1.0):.1g}"
-        evidence = (
-            f"{none}, and the chance that any configuration does is {chance}; it is best at {point}, "
-            f"where {binding!r} is surest to break its bound"
+        if claim.holds:
+            status, outlook = "infeasible", f", and at most {claim.expected:.1g} feasible regions are expected anywhere"
+        else:
+            status, outlook = (
+                "undecided",
+                f", but a feasible region may exist (chance up to {min(claim.expected, 1.0):.1g})",
+            )
+        by = f", by {claim.margin:.2g} of its spreads or more" if claim.margin > 0 else ""
+        evidence = f"{none}{outlook}; the least violation may be at {point}, where {binding!r} is worst{by}"
+        return Verdict(
+            status,
+            evidence,
+            expected=claim.expected,
+            chance=claim.chance,
+            point=point,
+            binding=binding,
+            margin=claim.margin,
         )
-        return Verdict(status, evidence, expected=claim.expected, point=point, binding=binding, margin=claim.margin)
 
     def _history(self, trials: Sequence[Trial]) -> History:
         return build_history(

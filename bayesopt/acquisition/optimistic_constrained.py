@@ -11,8 +11,10 @@ from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import log_ndtr
 
 from bayesopt.acquisition.base import without_hope_at_failures
+from bayesopt.acquisition.log_chance import Tail
 from bayesopt.acquisition.loop_terms import log_ndtr_and_slope
 from bayesopt.acquisition.maximize import N_STARTS, climb, draw_pool, maximize, separate
 from bayesopt.surrogate import Surrogate
@@ -32,7 +34,7 @@ _WORSE_THAN_ANY: Final = 1e9
 _MOST_ITERATIONS: Final = 60
 """Of one sequential quadratic programme."""
 _PRECISION: Final = 1e-7
-"""Gain, in spreads of the objective, at which it ends."""
+"""Gain, in spreads of the outcomes, at which a search ends."""
 _BACKTRACKS: Final = 32
 """Points looked at on the way from where it ended back to its start."""
 
@@ -52,7 +54,8 @@ class OptimisticProblem:
 
     Pending trials count as told what is expected of them, which narrows the bounds there and nothing else. While trials
     fail, their label's optimistic bound must be positive. Under a violation budget with remaining violations `r_i`,
-    `sum_i log P(margin_i <= r_i) >= log(1 - risk)` must hold too.
+    `sum_i log P(margin_i <= r_i) >= log(1 - risk)` must hold too, by the wide tails of `Tail`: the first trials say
+    little of how far a margin can go.
 
     As an acquisition function of the loop its value is `-LCB_0`, or far below that, by the violation, where there is
     one.
@@ -78,14 +81,14 @@ class OptimisticProblem:
         self._objective = self._expecting(without_hope_at_failures(surrogate, surrogate.objective))
         self._objective_width = float(widths[0])
         self._bounded: list[tuple[Predictor, float, float]] = []  # predictor, sign, width
-        self._budgeted: list[tuple[Predictor, float]] = []  # predictor, what may be violated on its scale
+        self._budgeted: list[Tail] = []
         for k, (model, scale) in enumerate(zip(surrogate.constraints, surrogate.margin_scales, strict=True)):
             if model is None or scale is None:
                 continue
             predictor = self._expecting(model)
             self._bounded.append((predictor, 1.0, float(widths[1 + k])))
             if budget is not None and math.isfinite(budget.remaining[k]):
-                self._budgeted.append((predictor, float(scale.apply(budget.remaining[k : k + 1])[0][0])))
+                self._budgeted.append(Tail(model, above=float(scale.apply(budget.remaining[k : k + 1])[0][0])))
         if surrogate.survival is not None:
             self._bounded.append((surrogate.survival.predictor, -1.0, SURVIVAL_WIDTH))
         self._log_sure = 0.0 if budget is None else math.log1p(-budget.risk)
@@ -101,8 +104,7 @@ class OptimisticProblem:
         lowest, _ = _optimistic(self._objective.predict(Z), -1.0, self._objective_width)
         values = [_optimistic(p.predict(Z), sign, width)[0] for p, sign, width in self._bounded]
         if self._budgeted:
-            log_fits = [self._log_fits(predictor.predict(Z), most)[0] for predictor, most in self._budgeted]
-            values.append(self._log_sure - np.sum(log_fits, axis=0))
+            values.append(self._log_sure - np.sum([log_ndtr(-tail.at(Z).z) for tail in self._budgeted], axis=0))
         return lowest, np.stack(values, 1) if values else np.zeros((len(U), 0))
 
     def bounds_and_gradients(self, U: FloatArray) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
@@ -124,23 +126,16 @@ class OptimisticProblem:
             gradients.append(features.pullback(U, along))
         if self._budgeted:
             total, along = np.full(len(U), self._log_sure), np.zeros_like(Z)
-            for predictor, most in self._budgeted:
-                prediction = predictor.predict(Z)
-                log_fits, slope, u, sd = self._log_fits(prediction, most)
+            for tail in self._budgeted:
+                there = tail.at(Z)
+                log_fits, slope = log_ndtr_and_slope(-there.z)
                 total -= log_fits
-                along += prediction.pullback((slope / sd)[:, None], 0.5 * slope * u / sd**2)
+                along += tail.pullback(there, slope)
             values.append(total)
             gradients.append(features.pullback(U, along))
         if not values:
             return lowest, features.pullback(U, gradient), np.zeros((len(U), 0)), np.zeros((len(U), 0, U.shape[1]))
         return lowest, features.pullback(U, gradient), np.stack(values, 1), np.stack(gradients, 1)
-
-    @staticmethod
-    def _log_fits(prediction: Prediction, most: float) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
-        """Log probability that a margin stays below a limit, its slope, the limit in sd, and the sd, `m` each."""
-        sd = np.sqrt(prediction.variance)
-        u = (most - prediction.mean[:, 0]) / sd
-        return *log_ndtr_and_slope(u), u, sd
 
     def violation(self, U: FloatArray) -> FloatArray:
         """Total optimistic violation, `m`."""
@@ -156,9 +151,8 @@ class OptimisticProblem:
     def value_and_gradient(self, U: FloatArray) -> tuple[FloatArray, FloatArray]:
         """The same, and its gradient with respect to U, `m x d`."""
         lowest, along_lowest, inequalities, along = self.bounds_and_gradients(U)
-        violation = np.maximum(inequalities, 0.0).sum(1)
+        violation, along_violation = _total(inequalities, along)
         keeps = violation <= TOLERANCE
-        along_violation = ((inequalities > 0)[:, :, None] * along).sum(1)
         value = np.where(keeps, -lowest, -_WORSE_THAN_ANY - violation)
         return value, -np.where(keeps[:, None], along_lowest, along_violation)
 
@@ -214,6 +208,30 @@ class OptimisticProblem:
         return best
 
 
+def _total(inequalities: FloatArray, along: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """The violation, `m`, and its gradient, `m x d`, of inequalities, `m x C`, with gradients, `m x C x d`."""
+    broken = inequalities > 0
+    return np.where(broken, inequalities, 0.0).sum(1), (broken[:, :, None] * along).sum(1)
+
+
+@dataclass(frozen=True)
+class LeastViolation:
+    """Phase 1 as an acquisition function of the loop: its value is minus the violation."""
+
+    problem: OptimisticProblem
+    """Whose violation it is."""
+
+    def values(self, U: FloatArray) -> FloatArray:
+        """Minus the violation, `m`."""
+        return -self.problem.violation(U)
+
+    def value_and_gradient(self, U: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """The same, and its gradient with respect to U, `m x d`."""
+        _, _, inequalities, along = self.problem.bounds_and_gradients(U)
+        violation, gradient = _total(inequalities, along)
+        return -violation, -gradient
+
+
 @dataclass(frozen=True)
 class Solution:
     """What the auxiliary problem came to."""
@@ -251,7 +269,8 @@ def solve(
     pool = draw_pool(space, incumbents, rng)
     if len(pool) == 0 or problem.violation(pool).min() > TOLERANCE:
         none = np.zeros((0, space.dim))
-        found = maximize(problem, space, incumbents, none, rng, n_starts=PHASE_ONE_STARTS)
+        least = LeastViolation(problem)
+        found = maximize(least, space, incumbents, none, rng, n_starts=PHASE_ONE_STARTS, tolerance=_PRECISION)
         if found is None:
             raise ArithmeticError("no allowed configuration was found to start the optimistic problem from.")
         pool = found[None]

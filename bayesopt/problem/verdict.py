@@ -13,14 +13,16 @@ class Verdict(str):
     evidence: str
     """One sentence that says why."""
     expected: float | None
-    """Upper bound on the expected number of feasible regions; below 0.001 the constraints count as infeasible."""
+    """Upper bound on the expected number of feasible regions; below 0.0001 the constraints count as infeasible."""
+    chance: float | None
+    """Upper bound on the probability that any one configuration is feasible; it must be below 0.01 then, too."""
     point: dict[str, Any] | None
-    """The configuration where a feasible outcome is least unlikely."""
+    """The configuration where the constraints may be violated least."""
     binding: str | None
-    """The constrained outcome that is surest to break its bound there."""
+    """The constrained outcome that is worst there."""
     margin: float | None
-    """Its mean there less two standard deviations, above its bound, in spreads (root mean square about the mean, after
-    a sign-keeping transform where the outcome has far outliers) of what was told of it."""
+    """How far above its bound that is at least, two standard deviations below what is expected, in spreads (standard
+    deviations, after a sign-keeping transform where there are far outliers) of the outcome's told values."""
 
     def __new__(
         cls,
@@ -28,6 +30,7 @@ class Verdict(str):
         evidence: str,
         *,
         expected: float | None = None,
+        chance: float | None = None,
         point: dict[str, Any] | None = None,
         binding: str | None = None,
         margin: float | None = None,
@@ -35,5 +38,6 @@ class Verdict(str):
         """A verdict; it equals its status."""
         verdict = super().__new__(cls, status)
         verdict.evidence = evidence
-        verdict.expected, verdict.point, verdict.binding, verdict.margin = expected, point, binding, margin
+        verdict.expected, verdict.chance = expected, chance
+        verdict.point, verdict.binding, verdict.margin = point, binding, margin
         return verdict

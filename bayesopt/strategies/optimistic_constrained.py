@@ -107,7 +107,7 @@ class OptimisticConstrained(ModelBased):
     def _choose(
         self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
     ) -> None:
-        from bayesopt.acquisition.optimistic_constrained import TOLERANCE, solve
+        from bayesopt.acquisition.optimistic_constrained import TOLERANCE, LeastViolation, solve
 
         incumbents = surrogate.history.X[surrogate.promising_rows(N_INCUMBENTS)]
         budget = self._budget(history)
@@ -118,12 +118,13 @@ class OptimisticConstrained(ModelBased):
             if not (np.abs(tried - solution.point) <= KNOWN).all(1).any():
                 chosen.append(solution.point)
                 continue
-            # An optimum of improvement knows no budget, and none of a problem that nothing solves.
-            follows_problem = solution.violation > TOLERANCE or budget is not None or self.on_stagnation == "next"
             before = len(chosen)
-            if follows_problem:
-                following = maximize(problem, history.space, incumbents, tried, rng)
-                chosen += [] if following is None else [following]
+            is_empty = solution.violation > TOLERANCE
+            # An optimum of improvement knows no budget, and none of a problem that nothing solves.
+            if is_empty or budget is not None or self.on_stagnation == "next":
+                following = LeastViolation(problem) if is_empty else problem
+                u = maximize(following, history.space, incumbents, tried, rng)
+                chosen += [] if u is None else [u]
             else:
                 self._improvement._choose(surrogate, history, before + 1, chosen, rng)
             if len(chosen) == before:
