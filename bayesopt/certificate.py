@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from bayesopt.acquisition.log_chance import LogChance, Tail, largest_eigenvalue
 from bayesopt.acquisition.maximize import draw_pool, maximize
 from bayesopt.long_history import shortened
+from bayesopt.problem.verdict import LEAST_TOLD
 from bayesopt.record.history import History
 from bayesopt.surrogate import FeatureMap, fit_margins_cautiously
 from gp.errors import GPError
@@ -32,16 +33,14 @@ MOST_EXPECTED: Final = 1e-4
 MOST_CHANCE: Final = 1e-2
 """Chance that any single point may still have then. Single points lie at the edge of what was measured, where the model
 is checked by what is near; the expectation lives on what is far from any trial, so it must be the smaller one."""
-LEAST_TOLD: Final = 10
-"""Told trials a column of the cube before which nothing is claimed."""
 CONSECUTIVE: Final = 3
 """Tells in a row after each of which the claim must hold."""
 N_DRAWS: Final = 3
 """Draws of the hyperparameters a tell, besides the most probable ones, under each of which it must hold."""
 N_POINTS: Final = 2048
-"""Points over which the expectation is taken under the most probable hyperparameters,"""
-N_POINTS_DRAW: Final = 512
-"""and under a draw of them."""
+"""Points over which the expectation is taken under the most probable hyperparameters; under a draw, over a share."""
+N_CANDIDATES: Final = 512
+"""Points of them, at most, that are looked at again for a single one."""
 N_STARTS: Final = 16
 """Searches for the point of largest chance."""
 _MARGIN_SD: Final = 2.0
@@ -96,7 +95,7 @@ def claim(history: History) -> Claim | None:
             models, memory = fit_margins_cautiously(before, features, memory)
             try:
                 one = _judge(before, features, models)
-            except GPError:
+            except (GPError, np.linalg.LinAlgError):
                 return None
             if one is None or not one.holds:
                 return one
@@ -122,22 +121,23 @@ def _judge(history: History, features: FeatureMap, models: tuple[ExactGP | None,
     tails = [Tail(model) for model in fitted]
     chance = LogChance(tails, features, largest_eigenvalue(history.constraints[:, measured], tails))
     pool = history.space.sample(N_POINTS, rng)
+    if len(pool) < N_DRAWS:
+        return None
     log_chance, n_regions = chance.log_chance_and_regions(pool)
     best = pool[np.argsort(-log_chance, kind="stable")[:3]]
     none = np.zeros((0, history.space.dim))
-    point = maximize(chance, history.space, best, none, rng, n_samples=N_POINTS_DRAW, n_starts=N_STARTS)
+    point = maximize(chance, history.space, best, none, rng, n_samples=N_CANDIDATES, n_starts=N_STARTS)
     if point is None:
         return None
     expected, highest = _expected(log_chance, n_regions), math.exp(chance.values(point[None])[0])
-    near = np.concatenate([point[None], pool[np.argsort(-log_chance, kind="stable")[:N_POINTS_DRAW]]])
+    near = np.concatenate([point[None], pool[np.argsort(-log_chance, kind="stable")[:N_CANDIDATES]]])
     for row in range(N_DRAWS):
         if not _is_enough(expected, highest):
             break
         other = dataclasses.replace(chance, tails=[Tail(model, _laplace_draw(model, rng)) for model in fitted])
-        spread = other.log_chance_and_regions(pool[row * N_POINTS_DRAW : (row + 1) * N_POINTS_DRAW])
-        expected = max(expected, _expected(*spread))
+        expected = max(expected, _expected(*other.log_chance_and_regions(pool[row::N_DRAWS])))
         highest = max(highest, math.exp(other.values(near).max()))
-    start = np.concatenate([history.X, point[None], pool[:N_POINTS_DRAW]])
+    start = np.concatenate([history.X, point[None], pool[:N_CANDIDATES]])
     worst, _ = _worst_margin(tails, features(start))
     moved = draw_pool(history.space, start[np.argsort(worst, kind="stable")[:3]], rng, n_samples=1)
     looked_at = np.concatenate([start, moved])

@@ -27,7 +27,7 @@ from bayesopt.problem.budget import Budget, Spending
 from bayesopt.problem.outcomes import Constraint, Objective, Outcomes
 from bayesopt.problem.priors import OptimumPrior
 from bayesopt.problem.space import Space
-from bayesopt.problem.verdict import Verdict
+from bayesopt.problem.verdict import LEAST_TOLD, Verdict
 from bayesopt.record.history import History, TrialRows, build_history
 from bayesopt.record.ledger import Ledger, Trials
 from bayesopt.record.opening import open_store
@@ -46,9 +46,6 @@ if TYPE_CHECKING:
 
 _MIN_TOLD_FOR_MODEL = 5
 """Told trials from which `best` trusts a model's means over the raw values."""
-
-_LEAST_TO_JUDGE = 5
-"""Told trials a column of the cube up to which a verdict asks no model whether the constraints can be met."""
 
 _MAX_ENUMERATED = 100_000
 """Finite spaces up to this size are counted exactly, so that a study knows when nothing is left to try."""
@@ -482,7 +479,7 @@ class Study:
         """What a model makes of trials none of which is feasible."""
         none = f"none of {len(history.ids)} told trials satisfies every constraint"
         claim = None
-        if len(history.ids) > _LEAST_TO_JUDGE * self.space.dim:
+        if len(history.ids) > LEAST_TOLD * self.space.dim:
             from bayesopt.certificate import claim as judge  # late: it brings torch
 
             claim = judge(history)

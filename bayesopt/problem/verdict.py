@@ -1,6 +1,9 @@
 """What can be said of a problem's constraints."""
 
-from typing import Any, Self
+from typing import Any, Final, Self
+
+LEAST_TOLD: Final = 10
+"""Told trials a column of the unit cube before which a model is not asked whether the constraints can be met."""
 
 
 class Verdict(str):

@@ -5,9 +5,10 @@ import pytest
 from scipy.optimize import minimize
 
 import bayesopt as bo
-from bayesopt.certificate import CONSECUTIVE, LEAST_TOLD, MOST_CHANCE, MOST_EXPECTED, _laplace_draw, claim
+from bayesopt.certificate import CONSECUTIVE, MOST_CHANCE, MOST_EXPECTED, _laplace_draw, claim
 from bayesopt.problem.parameters import Float
 from bayesopt.problem.space import Space
+from bayesopt.problem.verdict import LEAST_TOLD
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
