@@ -2,7 +2,11 @@
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from bayesopt.record.trial import Trial
+from bayesopt.strategies.model_based import MIN_TOLD
+from bayesopt.strategies.optimistic_constrained import OptimisticConstrained, violations
 
 if TYPE_CHECKING:
     from bayesopt.study import Study
@@ -12,7 +16,7 @@ _FAILURES_SHOWN = 3
 
 
 def report(study: "Study") -> str:
-    """The account of a study: objective, budget, verdict, best, failures; see `Study.report`."""
+    """The account of a study: objective, budget, verdict, best, violations, failures; see `Study.report`."""
     objective = study.outcomes.objective
     trials = study.trials
     goal = f"{objective.direction} {objective.name}"
@@ -22,6 +26,8 @@ def report(study: "Study") -> str:
     verdict = study.verdict
     lines.append(f"Verdict: {verdict} ({verdict.evidence})")
     lines += _best_lines(study)
+    lines += _violation_lines(study)
+    lines += _regret_lines(study)
     failed = [trial for trial in trials if trial.state == "failed"]
     if failed:
         lines.append(f"Failed: {len(failed)} of {len(trials)} trials")
@@ -40,6 +46,44 @@ def _best_lines(study: "Study") -> list[str]:
             f"  (the best raw value is trial {observed.id}'s, {outcomes_text(observed)}; the model calls it luck)"
         )
     return lines
+
+
+def _violation_lines(study: "Study") -> list[str]:
+    """What was violated, summed over the told trials: facts, whatever the strategy."""
+    history = study.history
+    if not study.outcomes.constraints or not len(history.ids):
+        return []
+    lines = [f"Violated so far, summed over {len(history.ids)} told trials:"]
+    for constraint, total, margins in zip(
+        study.outcomes.constraints, violations(history), history.constraints.T, strict=True
+    ):
+        n_broken, n_unknown = int((margins > 0).sum()), int(np.isnan(margins).sum())
+        unknown = f", {n_unknown} not measured" if n_unknown else ""
+        bound = f"{constraint.name} {constraint.symbol} {constraint.bound:g}"
+        lines.append(f"  {bound}: by {total:.6g}, in {n_broken} trials{unknown}")
+    return lines
+
+
+def _regret_lines(study: "Study") -> list[str]:
+    """Where a strategy bounds the optimum, what was lost against it on the way, worse values than it alone counted."""
+    history, strategy = study.history, study.strategy
+    if not isinstance(strategy, OptimisticConstrained) or len(history.ids) < MIN_TOLD:
+        return []
+    from bayesopt.surrogate import fit_surrogate  # late: it brings torch
+    from gp.threads import single_threaded
+
+    with single_threaded():
+        surrogate = fit_surrogate(history)
+        bound = strategy.optimistic_value(surrogate, np.random.default_rng(study.seed))
+    sign = study.outcomes.objective.sign
+    parts = []
+    if (row := history.best_observed) is not None:
+        against_best = np.maximum(history.objective[row] - history.objective, 0.0).sum()
+        parts.append(f"{against_best:.6g} against the best feasible trial")
+    if bound is not None:
+        at_most = np.maximum(sign * bound - history.objective, 0.0).sum()
+        parts.append(f"at most {at_most:.6g} against {bound:.6g}, which no feasible value beats if the bounds hold")
+    return [f"Regret so far, summed over {len(history.ids)} told trials: " + "; ".join(parts)] if parts else []
 
 
 def outcomes_text(trial: Trial) -> str:

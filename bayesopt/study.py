@@ -27,7 +27,7 @@ from bayesopt.problem.budget import Budget, Spending
 from bayesopt.problem.outcomes import Constraint, Objective, Outcomes
 from bayesopt.problem.priors import OptimumPrior
 from bayesopt.problem.space import Space
-from bayesopt.problem.verdict import Verdict
+from bayesopt.problem.verdict import LEAST_TOLD, Verdict
 from bayesopt.record.history import History, TrialRows, build_history
 from bayesopt.record.ledger import Ledger, Trials
 from bayesopt.record.opening import open_store
@@ -135,6 +135,7 @@ class Study:
         self._ran_dry_at: int | None = None
         self._interrupted: str | None = None
         self._n_configurations: int | None = None
+        self._judged: tuple[tuple[int, ...], Verdict] | None = None
 
     @classmethod
     def open(cls, storage: str | os.PathLike[str], name: str | None = None, **options: Any) -> "Study":
@@ -393,13 +394,20 @@ class Study:
 
     @property
     def verdict(self) -> Verdict:
-        """Whether the constraints can be met, with the evidence."""
+        """Whether the constraints can be met, with the evidence: a measured trial, or a model's judgement.
+
+        A function of what was told: a reopened study says the same. While nothing feasible was told a model is fitted
+        when the verdict is read, once after a tell.
+        """
         if not self.outcomes.constraints:
             return Verdict("feasible", "no outcome is constrained")
         history = self.history
         if (row := history.best_observed) is not None:
             return Verdict("feasible", f"trial {history.ids[row]} was measured to satisfy every constraint")
-        return Verdict("undecided", f"none of {len(history.ids)} told trials satisfies every constraint")
+        ids = tuple(history.ids.tolist())
+        if self._judged is None or self._judged[0] != ids:
+            self._judged = ids, self._judge(history)
+        return self._judged[1]
 
     @property
     def done(self) -> bool:
@@ -466,6 +474,36 @@ class Study:
         suggested = self.strategy.suggest(self._history(list(trials.values())), n, rng)
         kind = type(self.strategy).__name__
         return [self._suggested(params) for params in entries(f"the suggestions of {kind}", suggested)[:n]]
+
+    def _judge(self, history: History) -> Verdict:
+        """What a model makes of trials none of which is feasible."""
+        none = f"none of {len(history.ids)} told trials satisfies every constraint"
+        claim = None
+        if len(history.ids) > LEAST_TOLD * self.space.dim:
+            from bayesopt.certificate import claim as judge  # late: it brings torch
+
+            claim = judge(history)
+        if claim is None:
+            return Verdict("undecided", none)
+        point, binding = self.space.decode(claim.point), self.outcomes.constraints[claim.binding].name
+        if claim.holds:
+            status, outlook = "infeasible", f", and at most {claim.expected:.1g} feasible regions are expected anywhere"
+        else:
+            status, outlook = (
+                "undecided",
+                f", but a feasible region may exist (chance up to {min(claim.expected, 1.0):.1g})",
+            )
+        by = f", by {claim.margin:.2g} of its spreads or more" if claim.margin > 0 else ""
+        evidence = f"{none}{outlook}; the least violation may be at {point}, where {binding!r} is worst{by}"
+        return Verdict(
+            status,
+            evidence,
+            expected=claim.expected,
+            chance=claim.chance,
+            point=point,
+            binding=binding,
+            margin=claim.margin,
+        )
 
     def _history(self, trials: Sequence[Trial]) -> History:
         return build_history(

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from bayesopt.errors import InvalidInputError
 from bayesopt.long_history import shortened
+from bayesopt.margin_scale import MarginScale
 from bayesopt.output_scale import AS_IT_IS, OutputScale, standardised, warped
 from bayesopt.problem.parameters import Simplex
 from bayesopt.problem.space import Space
@@ -45,12 +46,11 @@ _START_ANOVA: Final = 0.0
 """Log lengthscale from which its fit starts at most: of one variable, a longer one is flat."""
 _LEAST_SHARE: Final = 1e-6
 """The square root of a share has no slope at 0; shares below this take the slope at this one."""
-_LARGEST: Final = 1e100
-"""What a larger ratio is taken for: its square is finite, and its product with any unit."""
-_UNITS: Final = (1e-200, 1e200)
-"""Between what bounds the unit of a margin lies."""
 _NATS_FOR_NOISE: Final = 5.0
 """Evidence that noise must gain over none before the best measured trial is no longer the one to use."""
+_NATS_TO_CURVE_CAUTIOUSLY: Final = 10.0
+"""Evidence that a curved scale of margins must gain where a claim rests on it: it takes the bound away from the
+data."""
 _CLEAN_NOISE: Final = 1e-4
 """Learned noise variance below which an objective passes for deterministic, in units of its variance."""
 
@@ -139,6 +139,8 @@ class Surrogate:
     """The objective less `offset` over `scale`; None before the first told trial."""
     constraints: tuple[ExactGP | None, ...]
     """Each margin after a sign-keeping transform; None where it was never measured."""
+    margin_scales: tuple[MarginScale | None, ...]
+    """Between the margins' units and the scales of their models; None where there is no model."""
     survival: ExactGP | None
     """A label, +1 for told and -1 for failed, of which a positive value means survival; None while nothing failed."""
     scale: OutputScale
@@ -241,9 +243,31 @@ def fit_surrogate(history: History) -> Surrogate:
     objective, scale = None, AS_IT_IS
     if len(history.X):
         objective, scale = _fit_objective(history, Z, fits)
-    constraints = tuple(_fit_constraint(history, column, Z, fits) for column in range(history.constraints.shape[1]))
+    constraints, scales = _fit_constraints(history, Z, fits)
     survival = _survival(history, features, Z, fits)
-    return Surrogate(history, rows, features, objective, constraints, survival, scale, fits.memory)
+    return Surrogate(history, rows, features, objective, constraints, scales, survival, scale, fits.memory)
+
+
+def fit_margins_cautiously(
+    history: History, features: FeatureMap, memory: Mapping[str, Any] | None = None
+) -> tuple[tuple[ExactGP | None, ...], dict[str, Any]]:
+    """Fit the constraints alone, presuming little of places that no trial was near.
+
+    A kernel of learned order of interaction, and a scale that pulls far margins in, are sure of such places; what is
+    claimed of a whole space must not rest on the one, nor lightly on the other.
+
+    Args:
+        history: What has been told; its own memory is not looked at.
+        features: The features of its space.
+        memory: What an earlier call returned; None to search anew.
+
+    Returns:
+        A model of each margin, as in `Surrogate.constraints`, and what the next call may start from.
+    """
+    fits = _Fits(features.groups, memory, cautious=True)
+    Z = features(history.X)
+    models, _ = _fit_constraints(history, Z, fits)
+    return models, fits.memory
 
 
 @dataclass(frozen=True)
@@ -265,8 +289,10 @@ class _Scaled:
 class _Fits:
     """Fits one model after another, each from what was remembered under its name."""
 
-    def __init__(self, groups: list[int], remembered: Any) -> None:
+    def __init__(self, groups: list[int], remembered: Any, *, cautious: bool = False) -> None:
         self._groups = groups
+        self._most_anova = 0 if cautious else _MOST_ANOVA
+        self.nats_to_curve_margins = _NATS_TO_CURVE_CAUTIOUSLY if cautious else 0.0
         self._before = remembered if isinstance(remembered, Mapping) else {}
         self.memory: dict[str, Any] = {}
 
@@ -315,7 +341,7 @@ class _Fits:
             found = [(model, straight, after, _evidence(model, straight))]
             theta = model.hyperparameters
             starts = [(curved, Remembered(tuple(theta.tolist()), n, -1), nats_to_curve)]
-            if 2 <= g <= _MOST_ANOVA:
+            if 2 <= g <= self._most_anova:
                 if before is None or not before.additive:
                     theta = np.insert(np.minimum(theta, _START_ANOVA), g, 0.0)
                 else:
@@ -426,52 +452,33 @@ def _device(history: History) -> torch.device:
     return device
 
 
-def _fit_constraint(history: History, column: int, Z: FloatArray, fits: _Fits) -> ExactGP | None:
+def _fit_constraints(
+    history: History, Z: FloatArray, fits: _Fits
+) -> tuple[tuple[ExactGP | None, ...], tuple[MarginScale | None, ...]]:
+    """A model of each margin, and the scale that it lives on."""
+    fitted = [_fit_constraint(history, column, Z, fits) for column in range(history.constraints.shape[1])]
+    return tuple(model for model, _ in fitted), tuple(scale for _, scale in fitted)
+
+
+def _fit_constraint(
+    history: History, column: int, Z: FloatArray, fits: _Fits
+) -> tuple[ExactGP | None, MarginScale | None]:
     margins, sd = history.constraints[:, column], history.constraints_sd[:, column]
     measured = np.flatnonzero(np.isfinite(margins))
     if len(measured) == 0:
-        return None
+        return None, None
     margins, sd, Z = margins[measured], sd[measured], Z[measured]
     noise = 0.0 if history.noise == 0.0 else None
-    typical = _typical(margins)
-    per_unit = np.full(len(measured), 1.0 / typical)
-    with np.errstate(over="ignore"):
-        linear = np.clip(margins / typical, -_LARGEST, _LARGEST)
-        straight = _Scaled(linear, sd * per_unit, per_unit)
+    plain = MarginScale.of(margins)
 
-    def curve() -> _Scaled:
-        bent, slope = _bilog(margins, typical)
+    def on(scale: MarginScale) -> _Scaled:
+        y, slope = scale.apply(margins)
         with np.errstate(over="ignore"):
-            return _Scaled(bent, sd * slope, slope, is_curved=True)
+            return _Scaled(y, sd * slope, slope, is_curved=scale.is_curved)
 
     name = f"constraint {history.outcomes.constraints[column].name!r}"
-    return fits.best(name, Z, noise, straight, curve, nats_to_curve=0.0)[0]
-
-
-def _typical(margins: FloatArray) -> float:
-    """Median size of the margins that are not 0, or 1 without one."""
-    sizes = np.abs(margins)
-    if not sizes.any():
-        return 1.0
-    with np.errstate(over="ignore"):
-        return float(np.clip(np.median(sizes[sizes > 0]), *_UNITS))
-
-
-def _bilog(margins: FloatArray, typical: float) -> tuple[FloatArray, FloatArray]:
-    """`sign(m) log(1 + |m| / typical)`, which keeps 0 where it is, and its slope at each margin.
-
-    Dividing by a typical size first makes the result free of units; far violations are pulled in.
-
-    Args:
-        margins: Finite margins, `n`, feasible when `<= 0`.
-        typical: A size of theirs, positive.
-
-    Returns:
-        Transformed margins of the same signs, and the transform's slopes, `n` each.
-    """
-    with np.errstate(over="ignore"):
-        relative = np.minimum(np.abs(margins) / typical, _LARGEST)
-    return np.sign(margins) * np.log1p(relative), 1.0 / (typical * (1.0 + relative))
+    model, scaled = fits.best(name, Z, noise, on(plain), lambda: on(plain.curved()), fits.nats_to_curve_margins)
+    return model, plain.curved() if scaled.is_curved else plain
 
 
 def _survival(history: History, features: FeatureMap, Z: FloatArray, fits: _Fits) -> ExactGP | None:

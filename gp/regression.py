@@ -424,6 +424,14 @@ class Regression:
             starts[:, -1] += factors[:, 1]
         return starts
 
+    def bounds(self) -> tuple[FloatArray, FloatArray]:
+        """Where theta is searched, `h` each."""
+        lower, upper = self.kernel.bounds()
+        if self.learns_noise:
+            least, most = np.log(NOISE_BOUNDS)
+            lower, upper = np.append(lower, least), np.append(upper, most)
+        return lower, upper
+
     def fit(self, starts: FloatArray, max_evaluations: int) -> FloatArray:
         """Hyperparameters where evidence times prior is largest.
 
@@ -437,10 +445,7 @@ class Regression:
         Raises:
             NotPositiveDefiniteError: If the kernel matrix cannot be factored at any start.
         """
-        lower, upper = self.kernel.bounds()
-        if self.learns_noise:
-            least, most = np.log(NOISE_BOUNDS)
-            lower, upper = np.append(lower, least), np.append(upper, most)
+        lower, upper = self.bounds()
 
         def loss(theta: FloatArray) -> tuple[FloatArray, FloatArray]:
             evidence, evidence_gradient = self.log_evidence(theta)

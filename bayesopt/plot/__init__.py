@@ -10,6 +10,7 @@ try:
     from bayesopt.plot.page import overview
     from bayesopt.plot.parallel_lines import parallel_coordinates
     from bayesopt.plot.progress import best_so_far
+    from bayesopt.plot.region_panel import feasible_region
     from bayesopt.plot.slice_panels import slices
 except ModuleNotFoundError as error:
     if (error.name or "").split(".")[0] != "matplotlib":
@@ -18,4 +19,4 @@ except ModuleNotFoundError as error:
         "bayesopt.plot needs matplotlib: pip install 'priorwise[plot]'.", name=error.name
     ) from None
 
-__all__ = ["best_so_far", "feasibility", "overview", "parallel_coordinates", "slices"]
+__all__ = ["best_so_far", "feasibility", "feasible_region", "overview", "parallel_coordinates", "slices"]

@@ -66,7 +66,7 @@ def model_cuts(study: Study) -> list[Cut]:
     from bayesopt.surrogate import fit_surrogate  # late: it brings torch
 
     surrogate = fit_surrogate(history)
-    ranked = _anchors(study, history)
+    ranked = ranked_trials(study, history)
     cuts = []
     for order, (name, share) in enumerate(axes_of(study)):
         anchor = next((trial for trial in ranked if name in trial.params), None)
@@ -75,7 +75,7 @@ def model_cuts(study: Study) -> list[Cut]:
     return cuts
 
 
-def _anchors(study: Study, history: History) -> list[Trial]:
+def ranked_trials(study: Study, history: History) -> list[Trial]:
     """The told trials: the best, the feasible ones by their objective, then the nearest to feasible first."""
     trials = {trial.id: trial for trial in study.trials}
     broken = np.where(np.isnan(history.constraints), np.inf, np.maximum(history.constraints, 0.0))
@@ -91,9 +91,9 @@ def _cut(
 ) -> Cut:
     parameter, space = study.space[name], study.space
     columns = [i for i, column in enumerate(space.columns) if column.parameter == name]
-    x, places = _places(parameter, share, anchor.params[name])
-    U = np.tile(space.encode(anchor.params), (len(places), 1))
-    U[:, columns] = places
+    x, at = places(parameter, share, anchor.params[name])
+    U = np.tile(space.encode(anchor.params), (len(at), 1))
+    U[:, columns] = at
     U = space.snap(U)
     median, low, high = _predicted(surrogate, U)
     return Cut(
@@ -105,23 +105,23 @@ def _cut(
         low=low,
         high=high,
         allowed=space.is_allowed(U),
-        feasible=_probably_feasible(surrogate, U),
+        feasible=probability_feasible(surrogate, U) >= 0.5,
         anchor=anchor,
-        at=_place(parameter, share, anchor.params[name]),
+        at=place(parameter, share, anchor.params[name]),
         value=float(anchor.values[study.outcomes.objective.name] or 0.0),
-        told=np.array([_place(parameter, share, trial.params.get(name)) for trial in told]),
+        told=np.array([place(parameter, share, trial.params.get(name)) for trial in told]),
         values=np.array([trial.values[study.outcomes.objective.name] for trial in told], dtype=float),
     )
 
 
-def _places(parameter: Any, share: str | None, value: Any) -> tuple[NDArray[Any], FloatArray]:
-    """Values along a parameter, and their columns of the unit cube."""
+def places(parameter: Any, share: str | None, value: Any, n: int = _GRID) -> tuple[NDArray[Any], FloatArray]:
+    """Up to n values along a parameter, or all options, and their columns of the unit cube."""
     if share is not None:
         return _share_places(parameter, share, value)
     if isinstance(parameter, Choice):
         values: list[Any] = list(parameter.options)
         return np.arange(len(values)), np.array([parameter.encode(option) for option in values])
-    values = list(dict.fromkeys(parameter.decode(np.array([u])) for u in np.linspace(0.0, 1.0, _GRID)))
+    values = list(dict.fromkeys(parameter.decode(np.array([u])) for u in np.linspace(0.0, 1.0, n)))
     return np.array(values, dtype=float), np.array([parameter.encode(each) for each in values])
 
 
@@ -143,7 +143,8 @@ def _share_places(simplex: Simplex, share: str, mixture: dict[str, float]) -> tu
     return np.array(x), np.array(places)
 
 
-def _place(parameter: Any, share: str | None, value: Any) -> float:
+def place(parameter: Any, share: str | None, value: Any) -> float:
+    """Where a value lies along a parameter or share; nan where the parameter does not exist."""
     if value is None and not (isinstance(parameter, Choice) and None in parameter.options):
         return math.nan
     if share is not None:
@@ -164,8 +165,8 @@ def _predicted(surrogate: "Surrogate", U: FloatArray) -> tuple[FloatArray, Float
     return median, low, high
 
 
-def _probably_feasible(surrogate: "Surrogate", U: FloatArray) -> NDArray[np.bool_]:
-    """Where every constraint that was ever measured holds more likely than not."""
+def probability_feasible(surrogate: "Surrogate", U: FloatArray) -> FloatArray:
+    """Probability that every constraint that was ever measured holds, `m`, at `m x d` points of the unit cube."""
     Z = surrogate.features(U)
     probability = np.ones(len(U))
     for model in surrogate.constraints:
@@ -173,5 +174,4 @@ def _probably_feasible(surrogate: "Surrogate", U: FloatArray) -> NDArray[np.bool
             margin = model.predictor.predict(Z)
             z = -margin.mean[:, 0] / np.sqrt(margin.variance)
             probability *= [0.5 * math.erfc(-each / math.sqrt(2.0)) for each in z]
-    feasible: NDArray[np.bool_] = probability >= 0.5
-    return feasible
+    return probability

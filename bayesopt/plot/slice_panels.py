@@ -168,7 +168,7 @@ def _shade(ax: "Axes", cut: Cut, mask: NDArray[np.bool_], colour: str, label: st
 def _scale_x(ax: "Axes", cut: Cut) -> None:
     if getattr(cut.parameter, "log", False):
         ax.set_xscale("log")
-        log_ticks(ax, cut.parameter.low, cut.parameter.high)
+        log_ticks(ax.xaxis, cut.parameter.low, cut.parameter.high)
         return
     whole = isinstance(cut.parameter, Int)
     ax.xaxis.set_major_locator(MaxNLocator(5, integer=whole, min_n_ticks=2))

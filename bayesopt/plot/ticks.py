@@ -19,6 +19,7 @@ from bayesopt.study import Study
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
 
 _OPTION_WIDTH: Final = 12
 """Characters of an option that are shown."""
@@ -35,16 +36,16 @@ def axes_of(study: Study) -> list[tuple[str, str | None]]:
     ]
 
 
-def log_ticks(ax: "Axes", low: float, high: float) -> None:
+def log_ticks(axis: "Axis", low: float, high: float) -> None:
     """Powers of ten, or round numbers where few of them lie between the bounds."""
     if high / low >= 1000:
-        ax.xaxis.set_major_locator(LogLocator(numticks=6))
-        ax.xaxis.set_major_formatter(_decade_formatter(low, high))
-        ax.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_major_locator(LogLocator(numticks=6))
+        axis.set_major_formatter(_decade_formatter(low, high))
+        axis.set_minor_formatter(NullFormatter())
     else:
-        ax.xaxis.set_major_locator(FixedLocator(_log_steps(low, high)))
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        ax.xaxis.set_minor_locator(FixedLocator([]))
+        axis.set_major_locator(FixedLocator(_log_steps(low, high)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        axis.set_minor_locator(FixedLocator([]))
 
 
 def _decade_formatter(low: float, high: float) -> Any:

@@ -14,7 +14,7 @@ from bayesopt.long_history import MAX_EXACT
 from bayesopt.problem.parameters import Choice, Float, Int, Simplex
 from bayesopt.problem.priors import OptimumPrior
 from bayesopt.problem.space import Space
-from bayesopt.surrogate import FeatureMap, _bilog, _is_noisy, _typical, fit_surrogate, recommend
+from bayesopt.surrogate import FeatureMap, _is_noisy, fit_surrogate, recommend
 from gp.errors import NotPositiveDefiniteError
 from gp.models.exact import ExactGP
 
@@ -89,27 +89,6 @@ def test_the_corners_of_a_mixture_have_finite_gradients():
     space = Space({"m": Simplex(["a", "b", "c"])})
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0], [1.0, 1.0]])
     assert np.isfinite(FeatureMap(space).pullback(corners, np.ones((4, 3)))).all()
-
-
-# -- transforms -------------------------------------------------------------------------------------------------------
-
-
-def test_margins_keep_their_sign_and_forget_their_unit():
-    margins = np.array([-3.0, -1.0, 0.0, 0.5, 1e4])
-    typical = _typical(margins)
-    assert typical == 2.0  # the median size of the four that are not 0
-    transformed, slope = _bilog(margins, typical)
-    assert np.array_equal(np.sign(transformed), np.sign(margins))
-    assert transformed == pytest.approx(_bilog(1e9 * margins, _typical(1e9 * margins))[0])
-    step = 1e-6
-    for m, s in zip(margins, slope, strict=True):
-        up, down = (math.copysign(math.log1p(abs(v) / typical), v) for v in (m + step, m - step))
-        assert s == pytest.approx((up - down) / (2 * step), rel=1e-3)
-
-
-def test_margins_that_are_all_0_have_a_unit_too():
-    assert _typical(np.zeros(3)) == 1.0
-    assert np.isfinite(_bilog(np.array([1e308, -1e308, 0.0]), _typical(np.array([1e-308])))).all()
 
 
 # -- models -----------------------------------------------------------------------------------------------------------
