@@ -2,7 +2,9 @@
 
 from typing import TYPE_CHECKING, Any
 
+from bayesopt.problem.beliefs import Standing, Standings
 from bayesopt.record.trial import Trial
+from bayesopt.strategies.prior_guided import AT_ODDS
 
 if TYPE_CHECKING:
     from bayesopt.study import Study
@@ -12,7 +14,7 @@ _FAILURES_SHOWN = 3
 
 
 def report(study: "Study") -> str:
-    """The account of a study: objective, budget, verdict, best, failures; see `Study.report`."""
+    """The account of a study: objective, budget, verdict, best, beliefs, failures; see `Study.report`."""
     objective = study.outcomes.objective
     trials = study.trials
     goal = f"{objective.direction} {objective.name}"
@@ -21,7 +23,7 @@ def report(study: "Study") -> str:
     lines = [f"Study {study.name!r}: {goal}", f"Spent: {study.budget}", f"State: {study.why_stopped or 'going on'}"]
     verdict = study.verdict
     lines.append(f"Verdict: {verdict} ({verdict.evidence})")
-    lines += _best_lines(study)
+    lines += _best_lines(study) + _belief_lines(study)
     failed = [trial for trial in trials if trial.state == "failed"]
     if failed:
         lines.append(f"Failed: {len(failed)} of {len(trials)} trials")
@@ -40,6 +42,21 @@ def _best_lines(study: "Study") -> list[str]:
             f"  (the best raw value is trial {observed.id}'s, {outcomes_text(observed)}; the model calls it luck)"
         )
     return lines
+
+
+def _belief_lines(study: "Study") -> list[str]:
+    beliefs = study.beliefs
+    if not beliefs:
+        return []
+    lines = [f"Beliefs, after {beliefs.n_told} told trials:"]
+    for belief in beliefs:
+        odds = ": at odds with the data" if belief.probability < AT_ODDS else ""
+        lines.append(f"  {_standing_text(belief)}{odds}, {_shortened(repr(belief.prior))}")
+    return lines + ([f"  {_standing_text(beliefs)}, all of them"] if len(beliefs) > 1 else [])
+
+
+def _standing_text(standing: Standing | Standings) -> str:
+    return f"right with probability {standing.probability:.2g} (log Bayes factor {standing.log_bayes_factor:+.1f})"
 
 
 def outcomes_text(trial: Trial) -> str:

@@ -68,6 +68,7 @@ def maximize(
     *,
     guide: Acquisition | None = None,
     region: FloatArray | None = None,
+    likely: FloatArray | None = None,
     n_samples: int = N_SAMPLES,
     tolerance: float = 1e-4,
 ) -> FloatArray | None:
@@ -86,6 +87,7 @@ def maximize(
         guide: A cheaper function that is nearly as large, to search by; `acquisition` then has the last word on where
             the searches ended and on the best of the pool.
         region: Lower and upper bounds, `2 x d`, that continuous columns are kept in; None for the whole cube.
+        likely: Further points of the pool, `l x d`, snapped and allowed, in the region or not.
         n_samples: Points of the pool that are drawn over the whole of it.
         tolerance: A gradient search ends when a step gains less.
 
@@ -94,6 +96,8 @@ def maximize(
     """
     region = _bounds(space, region)
     pool = _within(space, draw_pool(space, incumbents, rng, n_samples), region, n_samples)
+    if likely is not None:
+        pool = np.concatenate([pool, likely])
     if len(pool) == 0:
         return any_untried(space, tried, rng)
     search = acquisition if guide is None else guide

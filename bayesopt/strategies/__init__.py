@@ -4,6 +4,7 @@ from bayesopt.strategies.base import Strategy, Suggestion
 from bayesopt.strategies.expected_improvement import ExpectedImprovement
 from bayesopt.strategies.from_botorch import FromBoTorch
 from bayesopt.strategies.knowledge_gradient import KnowledgeGradient
+from bayesopt.strategies.prior_guided import PriorGuided
 from bayesopt.strategies.random_search import RandomSearch
 from bayesopt.strategies.space_filling import SobolSearch
 
@@ -11,6 +12,7 @@ __all__ = [
     "ExpectedImprovement",
     "FromBoTorch",
     "KnowledgeGradient",
+    "PriorGuided",
     "RandomSearch",
     "SobolSearch",
     "Strategy",

@@ -10,6 +10,7 @@ from typing_extensions import override
 
 from bayesopt.acquisition.maximize import N_INCUMBENTS, N_SAMPLES, Acquisition, is_untried, maximize
 from bayesopt.problem.arguments import whole_number
+from bayesopt.problem.priors import PriorOnCube
 from bayesopt.record.history import History
 from bayesopt.strategies.base import Suggestion
 from bayesopt.strategies.space_filling import sobol_point
@@ -112,13 +113,18 @@ class ModelBased(ABC):
 
         with single_threaded():
             surrogate = fit_surrogate(history)
-            self._choose(surrogate, history, n, chosen, rng)
-        return {"fits": surrogate.memory}
+            more = self._choose(surrogate, history, n, chosen, rng)
+        return {"fits": surrogate.memory} | more
+
+    @property
+    def takes_every_belief(self) -> bool:
+        """Whether beliefs that name no place of the optimum count."""
+        return False
 
     @abstractmethod
     def _choose(
         self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
-    ) -> None:
+    ) -> dict[str, Any]:
         """Add points by the fitted models until there are n, or the space has no more.
 
         Args:
@@ -127,6 +133,9 @@ class ModelBased(ABC):
             n: How many points there shall be.
             chosen: Where they are added.
             rng: Draws whatever is random.
+
+        Returns:
+            What the next call may read besides the fits, JSON values by name.
         """
 
 
@@ -140,7 +149,7 @@ class UtilityBased(ModelBased):
     @override
     def _choose(
         self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
-    ) -> None:
+    ) -> dict[str, Any]:
         incumbents = surrogate.history.X[surrogate.promising_rows(N_INCUMBENTS)]
         most_pending = len(history.pending) + n
         n_outcomes = 1 + len(history.outcomes.constraints)
@@ -157,12 +166,14 @@ class UtilityBased(ModelBased):
                 rng,
                 guide=guide,
                 region=trust_region(history, incumbents) if len(tried) % 2 == 0 else None,
+                likely=None if surrogate.belief is None else surrogate.belief.likely,
                 n_samples=int(np.clip(N_SAMPLES * DENSE // max(1, len(history.X)), N_SAMPLES // 4, N_SAMPLES)),
                 tolerance=TIGHT if history.outcomes.constraints else LOOSE,
             )
             if u is None:
                 break
             chosen.append(u)
+        return {}
 
     @abstractmethod
     def _acquisition(
@@ -200,9 +211,10 @@ def trust_region(history: History, incumbents: FloatArray) -> FloatArray | None:
 def _first_guess(history: History) -> FloatArray | None:
     """The most believed point, or the middle of the space; None if that is not allowed."""
     space = history.space
-    modes = [prior.mode() for prior in history.priors] or [space.snap(np.full((1, space.dim), 0.5))[0]]
-    allowed = [mode for mode in modes if space.is_allowed(mode[None])[0]]
+    modes = [mode for prior in history.priors if (mode := prior.mode()) is not None]
+    allowed = [mode for mode in modes or [space.snap(np.full((1, space.dim), 0.5))[0]] if space.is_allowed(mode[None])]
     if not allowed:
         return None
-    belief = [sum(float(prior.log_density(mode[None])[0]) for prior in history.priors) for mode in allowed]
+    places = [prior for prior in history.priors if isinstance(prior, PriorOnCube)]
+    belief = [sum(float(prior.log_density(mode[None])[0]) for prior in places) for mode in allowed]
     return allowed[int(np.argmax(belief))]
