@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from bayesopt.acquisition.maximize import N_INCUMBENTS, draw_pool
+from bayesopt.acquisition.maximize import draw_pool
 from bayesopt.acquisition.slab_mixture import Verdict, log_mean, weigh
 from bayesopt.problem.beliefs import Belief, Functions
 from bayesopt.problem.priors import PriorOnCube
@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float64]
 N_PATHS: Final = 512
 """Functions drawn."""
 N_SPREAD: Final = 128
-"""Candidates over the whole space,"""
+"""Candidates over the whole space, besides those around the best told trial,"""
 N_BELIEVED: Final = 64
 """and drawn from each belief that names a place."""
 SOFTNESS: Final = 0.02
@@ -99,7 +99,7 @@ def draw_believed_paths(
     space, told = history.space, history.X
     rng = np.random.default_rng([history.seed, len(told), len(history.failed)])
     named = [np.zeros((0, space.dim)) if belief.points is None else belief.points for belief in beliefs]
-    spread = draw_pool(space, told[surrogate.promising_rows(N_INCUMBENTS)], rng, N_SPREAD)
+    spread = draw_pool(space, told[surrogate.promising_rows(1)], rng, N_SPREAD)
     places = [mode[None] for belief in beliefs if (mode := belief.mode()) is not None and space.is_allowed(mode[None])]
     places += [points for belief in beliefs if (points := belief.sample(N_BELIEVED, rng)) is not None]
     likely = np.concatenate([np.zeros((0, space.dim)), *places])

@@ -107,9 +107,9 @@ def _cut(
         allowed=space.is_allowed(U),
         feasible=_probably_feasible(surrogate, U),
         anchor=anchor,
-        at=_place(parameter, share, anchor.params[name]),
+        at=place(parameter, share, anchor.params[name]),
         value=float(anchor.values[study.outcomes.objective.name] or 0.0),
-        told=np.array([_place(parameter, share, trial.params.get(name)) for trial in told]),
+        told=np.array([place(parameter, share, trial.params.get(name)) for trial in told]),
         values=np.array([trial.values[study.outcomes.objective.name] for trial in told], dtype=float),
     )
 
@@ -143,7 +143,7 @@ def _share_places(simplex: Simplex, share: str, mixture: dict[str, float]) -> tu
     return np.array(x), np.array(places)
 
 
-def _place(parameter: Any, share: str | None, value: Any) -> float:
+def place(parameter: Any, share: str | None, value: Any) -> float:
     if value is None and not (isinstance(parameter, Choice) and None in parameter.options):
         return math.nan
     if share is not None:

@@ -67,11 +67,8 @@ class ModelBased(ABC):
             Up to n configurations. A model that breaks down warns, and space-filling points stand in.
         """
         chosen: list[FloatArray] = []
-        d = history.space.dim
-        n_initial = min(2 * d, d + 4, MAX_INITIAL) if self.n_initial is None else self.n_initial
-        # Trials of every fate count, so that failures cannot hold the start up; those told from elsewhere shorten it.
-        started = max(history.n_asked, len(history.tried))
-        n_start = n if len(history.X) < MIN_TOLD else min(n, max(0, n_initial - started))
+        n_left = max(0, self._n_start(history) - n_started(history))
+        n_start = n if len(history.X) < MIN_TOLD else min(n, n_left)
         memory: dict[str, Any] = {}
         if self._fill(history, n_start, chosen, rng) and len(chosen) < n:
             try:
@@ -81,6 +78,11 @@ class ModelBased(ABC):
                 warnings.warn(message, RuntimeWarning, stacklevel=3)
                 self._fill(history, n, chosen, rng)
         return [Suggestion(history.space.decode(u), memory or None) for u in chosen]
+
+    def _n_start(self, history: History) -> int:
+        """Trials of the start."""
+        d = history.space.dim
+        return min(2 * d, d + 4, MAX_INITIAL) if self.n_initial is None else self.n_initial
 
     def _fill(self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator) -> bool:
         """Add points of the start until there are n; False when the space has no more."""
@@ -206,6 +208,11 @@ def trust_region(history: History, incumbents: FloatArray) -> FloatArray | None:
     if best is None or len(history.X) - 1 - best < history.space.dim:
         return None
     return np.clip(incumbents[0] + 0.5 * REGION_SIDE * np.array([[-1.0], [1.0]]), 0.0, 1.0)
+
+
+def n_started(history: History) -> int:
+    """Trials that count for the start: of every fate, so that failures cannot hold it up, and from elsewhere, too."""
+    return max(history.n_asked, len(history.tried))
 
 
 def _first_guess(history: History) -> FloatArray | None:

@@ -14,7 +14,7 @@ from bayesopt.problem.arguments import as_number
 from bayesopt.record.history import History
 from bayesopt.strategies.expected_improvement import ExpectedImprovement
 from bayesopt.strategies.from_botorch import FromBoTorch
-from bayesopt.strategies.model_based import ModelBased
+from bayesopt.strategies.model_based import ModelBased, n_started
 
 if TYPE_CHECKING:
     from botorch.acquisition.acquisition import AcquisitionFunction
@@ -34,6 +34,8 @@ AT_ODDS: Final = 0.05
 """Probability of being right below which the user is warned."""
 OFF: Final = 0.01
 """Probability of being right below which a belief no longer steers the search."""
+SHORT_START: Final = 3
+"""Trials of the start with beliefs that seem right."""
 _FLOOR: Final = 1e-9
 """Least relative weight of a function in the published estimator."""
 
@@ -48,8 +50,8 @@ class PriorGuided(ModelBased):
     a wrong belief out: below a probability of 0.05 a warning says so, below 0.01 the belief no longer steers. The
     acquisition function gains the factor that `BeliefTerm` describes, and is else what it is without beliefs.
 
-    The first trial is the beliefs' mode; the start is shorter than without a belief, which stands for what it would
-    tell.
+    The first trial is the beliefs' mode. The start ends after three trials if the beliefs are then more likely right
+    than wrong; else it goes on as without them.
 
     `method="pibo"` is a decaying factor on the acquisition function instead, of beliefs about the optimum's place
     alone. `method="colabo"` weighs the functions as they were before the data, which is the published estimator; a
@@ -79,7 +81,8 @@ class PriorGuided(ModelBased):
             doubt: Probability that a belief is wrong, each on its own, between 0 and 1.
             make: Makes an acquisition function of BoTorch, as in `FromBoTorch`; None for that of `ExpectedImprovement`.
                 The logs of the weights are added to its logs.
-            n_initial: Trials of the start; None for `d + 1` at most.
+            n_initial: Trials of the start without a belief that is more likely right than wrong, as in
+                `ExpectedImprovement`; with one it is 3 at most.
 
         Raises:
             InvalidInputError: If an argument is not accepted.
@@ -91,7 +94,13 @@ class PriorGuided(ModelBased):
         self.doubt = as_number("doubt", doubt, InvalidInputError)
         if not 0 < self.doubt < 1:
             raise InvalidInputError(f"doubt: expected a probability between 0 and 1, both excluded, got {doubt!r}.")
-        self._plain: ModelBased = ExpectedImprovement() if make is None else FromBoTorch(make)
+        self._plain: ModelBased = ExpectedImprovement(n_initial) if make is None else FromBoTorch(make, n_initial=n_initial)
+
+    @override
+    def _n_start(self, history: History) -> int:
+        """Trials of the start: few while beliefs stand for what more would tell."""
+        usual = self._plain._n_start(history)
+        return min(SHORT_START, usual) if history.priors and self.method != "pibo" else usual
 
     @property
     @override
@@ -113,10 +122,12 @@ class PriorGuided(ModelBased):
             count = len(chosen)
             paths = draw_believed_paths(surrogate, history.priors, np.vstack([history.pending, *chosen]))
             factor, verdict = self._factor(paths)
-            if count == 0 or not memory:
-                memory = _warned(history, verdict)
-            believing = silent if factor is None else dataclasses.replace(silent, belief=factor)
-            self._plain._choose(believing, history, count + 1, chosen, rng)
+            memory = memory or _warned(history, verdict)
+            if verdict.probability < 0.5 and n_started(history) + count < self._plain._n_start(history):
+                self._fill(history, count + 1, chosen, rng)
+            else:
+                believing = silent if factor is None else dataclasses.replace(silent, belief=factor)
+                self._plain._choose(believing, history, count + 1, chosen, rng)
             if len(chosen) == count:
                 break
         return memory

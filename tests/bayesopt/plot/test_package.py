@@ -14,7 +14,7 @@ def test_the_pictures_are_functions_and_no_module_takes_their_name():
     from bayesopt.plot import slices
 
     assert slices is bo.plot.slices
-    assert bo.plot.__all__ == ["best_so_far", "feasibility", "overview", "parallel_coordinates", "slices"]
+    assert bo.plot.__all__ == ["beliefs", "best_so_far", "feasibility", "overview", "parallel_coordinates", "slices"]
     assert all(isinstance(getattr(bo.plot, name), FunctionType) for name in bo.plot.__all__)
     modules = {path.stem for path in (ROOT / "bayesopt" / "plot").glob("*.py")}
     assert not modules & set(bo.plot.__all__)
