@@ -89,13 +89,28 @@ class ModelBased(ABC):
         while len(chosen) < n:
             tried = np.vstack([history.tried, *chosen])
             index = history.n_asked + len(chosen)
-            u = _first_guess(history) if index == 0 else None
+            u = self._guess(history, index)
             if u is None or not is_untried(u, tried):
                 u = sobol_point(history.space, index, history.seed, tried, rng)
             if u is None:
                 return False
             chosen.append(u)
         return True
+
+    def _guess(self, history: History, index: int) -> FloatArray | None:
+        """The trial of the start that the Sobol sequence leaves out; None to take the sequence's.
+
+        Args:
+            history: What was told, what is pending and what broke.
+            index: How many trials were asked before.
+
+        Returns:
+            At index 0, the most believed point or the middle of the space, `d`; None elsewhere, or if it is not allowed.
+        """
+        modes = [mode for prior in history.priors if (mode := prior.mode()) is not None]
+        if index > 0:
+            return None
+        return likeliest(history, modes) if modes else middle(history)
 
     def _improve(self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator) -> dict[str, Any]:
         """Add points that the models call for until there are n, or the space has no more.
@@ -215,13 +230,18 @@ def n_started(history: History) -> int:
     return max(history.n_asked, len(history.tried))
 
 
-def _first_guess(history: History) -> FloatArray | None:
-    """The most believed point, or the middle of the space; None if that is not allowed."""
-    space = history.space
-    modes = [mode for prior in history.priors if (mode := prior.mode()) is not None]
-    allowed = [mode for mode in modes or [space.snap(np.full((1, space.dim), 0.5))[0]] if space.is_allowed(mode[None])]
+def likeliest(history: History, modes: list[FloatArray]) -> FloatArray | None:
+    """The most believed of some points, `d`; None where none is allowed."""
+    allowed = [mode for mode in modes if history.space.is_allowed(mode[None])]
     if not allowed:
         return None
     places = [prior for prior in history.priors if isinstance(prior, PriorOnCube)]
     belief = [sum(float(prior.log_density(mode[None])[0]) for prior in places) for mode in allowed]
     return allowed[int(np.argmax(belief))]
+
+
+def middle(history: History) -> FloatArray | None:
+    """The middle of the space, `d`; None where it is not allowed."""
+    space = history.space
+    point: FloatArray = space.snap(np.full((1, space.dim), 0.5))
+    return point[0] if space.is_allowed(point)[0] else None

@@ -14,7 +14,7 @@ from bayesopt.problem.arguments import as_number
 from bayesopt.record.history import History
 from bayesopt.strategies.expected_improvement import ExpectedImprovement
 from bayesopt.strategies.from_botorch import FromBoTorch
-from bayesopt.strategies.model_based import ModelBased, n_started
+from bayesopt.strategies.model_based import ModelBased, middle, n_started
 
 if TYPE_CHECKING:
     from botorch.acquisition.acquisition import AcquisitionFunction
@@ -50,7 +50,7 @@ class PriorGuided(ModelBased):
     a wrong belief out: below a probability of 0.05 a warning says so, below 0.01 the belief no longer steers. The
     acquisition function gains the factor that `BeliefTerm` describes, and is else what it is without beliefs.
 
-    The first trial is the beliefs' mode. The start ends after three trials if the beliefs are then more likely right
+    The first trial is the beliefs' mode, the second the middle of the space. The start ends after three trials if the beliefs are then more likely right
     than wrong; else it goes on as without them.
 
     `method="pibo"` is a decaying factor on the acquisition function instead, of beliefs about the optimum's place
@@ -101,6 +101,11 @@ class PriorGuided(ModelBased):
         """Trials of the start: few while beliefs stand for what more would tell."""
         usual = self._plain._n_start(history)
         return min(SHORT_START, usual) if history.priors and self.method != "pibo" else usual
+
+    @override
+    def _guess(self, history: History, index: int) -> FloatArray | None:
+        """The most believed point, then the middle of the space, where a search without beliefs begins."""
+        return middle(history) if index == 1 and self.method != "pibo" else super()._guess(history, index)
 
     @property
     @override
