@@ -23,7 +23,7 @@ from bayesopt.errors import (
     StudyMismatchError,
 )
 from bayesopt.problem.arguments import as_number, entries, non_negative, whole_number
-from bayesopt.problem.beliefs import Belief, Prior, Standing, Standings
+from bayesopt.problem.beliefs import Prior, Standing, Standings
 from bayesopt.problem.budget import Budget, Spending
 from bayesopt.problem.outcomes import Constraint, Objective, Outcomes
 from bayesopt.problem.priors import PriorOnCube
@@ -503,8 +503,8 @@ class Study:
         bound = tuple(_prior(prior).on(self.space) for prior in priors)
         if len(bound) > MAX_BELIEFS:
             raise InvalidPriorError(
-                f"priors: {len(bound)} beliefs are more than the {MAX_BELIEFS} that can be told apart; one OptimumPrior "
-                "takes any number of parameters, and one PreferencePrior any number of pairs."
+                f"priors: {len(bound)} beliefs are more than the {MAX_BELIEFS} that can be told apart; one "
+                "OptimumPrior takes any number of parameters, and one PreferencePrior any number of pairs."
             )
         default = PriorGuided() if priors else ExpectedImprovement()
         strategy = default if self._given_strategy is None else self._given_strategy

@@ -1,15 +1,15 @@
 """Claim: a good belief about the optimum's place saves 40 % of the trials, and a wrong one costs at most 10 % more.
 
 Baselines: the same engine without a belief; the published ColaBO weights, and BoTorch's piBO wrapper, both on the same
-models with the same search, so that only the use of the belief differs. Metric: trials until the median regret over seeds
-is as small as that of the engine without a belief at half and at the whole of its budget, as a ratio to the trials
-that engine took; the wrong belief lies in the corner opposite to the optimum. A lost comparison stays in the table.
+models with the same search, so that only the use of the belief differs. Metric: trials until the median regret over
+seeds is as small as that of the engine without a belief at half and at the whole of its budget, as a ratio to the
+trials that engine took; the wrong belief lies in the corner opposite to the optimum. A lost comparison stays in the
+table.
 
 Runs are kept in a file of JSON lines, one a run, and those that it holds are not run again.
 """
 
 import argparse
-import json
 import time
 import warnings
 from collections import defaultdict
@@ -152,9 +152,10 @@ def report(runs: list[dict[str, Any]]) -> str:
         "",
         *(__doc__ or "").split("\n\n")[1].splitlines(),
         "",
-        "Half, whole: trials until the median regret is that of the engine without a belief at half and at the whole of",
-        "its budget, over the trials which that took; `>` where it was not reached. Regrets are medians over the seeds that",
-        "both have. P: median probability that is left to the belief in the end. CPU: ask, median and 95 % quantile, ms.",
+        "Half, whole: trials until the median regret is that of the engine without a belief at half and at the whole",
+        "of its budget, over the trials which that took; `>` where it was not reached. Regrets are medians over the",
+        "seeds that both have, means on the surfaces of language models. P: median probability that is left to the",
+        "belief in the end. CPU: an ask in ms, median and 95 % quantile.",
         "",
         "| problem | belief | arm | seeds | half | whole | regret at half | at the end | P | CPU |",
         "|---|---|---|---|---|---|---|---|---|---|",

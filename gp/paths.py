@@ -1,8 +1,8 @@
 """Whole functions drawn from a Gaussian process, before and after its data, at given points and anywhere else.
 
 Alphabet. X: the `n x d` conditioning points. Z: `m x d` points at which the functions are drawn, X first. S: functions.
-L: Cholesky factor of `K_ZZ`. W: `m x S` standard normal numbers, so that `L W` are functions before the data. A: `b x d`
-points anywhere.
+L: Cholesky factor of `K_ZZ`. W: `m x S` standard normal numbers, so that `L W` are functions before the data. A: points
+anywhere, `b x d`.
 """
 
 from dataclasses import dataclass

@@ -82,8 +82,8 @@ def draw_believed_paths(
 ) -> BelievedPaths:
     """Draw functions and ask every belief what it makes of them.
 
-    The optimum of a function is sought among all of Z that is feasible in that function, told trials included. The draws
-    depend on the study's seed and on how many trials ended: after the same trials they are the same.
+    The optimum of a function is sought among all of Z that is feasible in that function, told trials included. The
+    draws depend on the study's seed and on how many trials ended: after the same trials they are the same.
 
     Args:
         surrogate: The fitted models; the objective's must exist.
@@ -153,7 +153,7 @@ def _optima(f: FloatArray, margins: list[FloatArray], survives: NDArray[np.bool_
     """Row of the best feasible point of each function, `S`; of the least violation where none is feasible."""
     score = np.where(survives[:, None], f, -np.inf)
     if margins:
-        violation = sum(np.maximum(margin, 0.0) for margin in margins)
+        violation = np.maximum(np.stack(margins), 0.0).sum(0)
         score = np.where(violation > 0, -np.inf, score)
         nowhere = ~np.isfinite(score).any(0)
         score[:, nowhere] = -violation[:, nowhere]
@@ -206,6 +206,13 @@ class BeliefTerm:
 
         This lies between the least and the largest log weight. Where the sum cannot be the largest, it is not worth
         computing, and its lower bound stands for it.
+
+        Args:
+            value: Values of the other function, nan where it has none.
+            U: The points.
+
+        Returns:
+            The sum, or its lower bound, `b`.
         """
         log_alone, _ = self._log_weight_alone(U, with_gradient=False)
         least = value + np.minimum(log_alone, self._least)
@@ -257,20 +264,27 @@ class BeliefTerm:
         along_alone = alone * (weight_alone / believed - 1.0 / plain)
         gradient = np.zeros_like(features)
         for row, (functions, by_mean, by_width) in enumerate(parts):
-            by_width = (along_log * by_width).sum(1, keepdims=True)
-            by_spread = SOFTNESS**2 * by_width
+            along_width = (along_log * by_width).sum(1, keepdims=True)
+            by_spread = SOFTNESS**2 * along_width
             if row == 0 and self._best is not None:
                 by_spread += 0.5 * along_alone / (functions.mean.var(1, keepdims=True) + functions.variance[:, None])
             centred = functions.mean - functions.mean.mean(1, keepdims=True)
-            by_mean = along_log * by_mean + (2.0 / centred.shape[1]) * by_spread * centred
-            gradient += functions.pullback(by_mean, (by_spread + _RESIDUE * by_width)[:, 0])
+            along_mean = along_log * by_mean + (2.0 / centred.shape[1]) * by_spread * centred
+            gradient += functions.pullback(along_mean, (by_spread + _RESIDUE * along_width)[:, 0])
         share = alone * weight_alone / believed
         return value, self._features.pullback(U, gradient) + share * along_U
 
     def _log_weight_alone(self, U: FloatArray, *, with_gradient: bool) -> tuple[FloatArray, FloatArray]:
-        """Log weight of a function with its optimum at each point, `b`, and its gradient, `b x d`.
+        """Log weight of a function with its optimum at each point.
 
-        A belief that names no place, or the gradient of one, takes what is typical.
+        A belief that names no place takes what is typical.
+
+        Args:
+            U: The points, `b x d`.
+            with_gradient: Whether the gradient is needed; else it is 0.
+
+        Returns:
+            Log weights, `b`, and their gradient, `b x d`.
         """
         log_rho = np.repeat(self._typical[:, None], len(U), axis=1)
         along = np.zeros((len(self._beliefs), *U.shape))

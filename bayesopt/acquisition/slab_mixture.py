@@ -1,11 +1,13 @@
 """How far beliefs are to be trusted: each of them is right with some probability, and data say which.
 
 Alphabet. B: beliefs. S: functions drawn from a model, each before and after the data. rho: what a belief makes of a
-function, a density up to a constant. A: a set of beliefs that are right, of which there are 2^B; the others say nothing.
+function, a density up to a constant. A: a set of beliefs that are right, of which there are 2^B; the others say
+nothing.
 
-With probability p(A) the objective is distributed as `p(f) prod_(i in A) rho_i(f) / Z_A`, where `Z_A` is the mean of the
-product over functions before the data. So a function after the data has weight `sum_A p(A) prod_(i in A) rho_i(f) / Z_A`,
-and the evidence for A is the mean of the product after the data over that before.
+With probability p(A) the objective is distributed as `p(f) prod_(i in A) rho_i(f) / Z_A`, where `Z_A` is the mean of
+the product over functions before the data. So a function after the data has the weight
+`sum_A p(A) prod_(i in A) rho_i(f) / Z_A`, and the evidence for A is the mean of the product after the data over that
+before.
 """
 
 import itertools

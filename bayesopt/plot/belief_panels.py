@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator
 from numpy.typing import NDArray
@@ -84,10 +85,10 @@ def _optima(study: Study) -> tuple[list[dict[str, Any]], FloatArray, FloatArray]
         paths = draw_believed_paths(fit_surrogate(history), history.priors, history.pending, _N_PATHS)
     verdict = weigh(paths.before, paths.after, doubt)
     rows, which = np.unique(paths.best, return_inverse=True)
-    mass = []
+    mass: list[FloatArray] = []
     for log_weights, place_of in zip((paths.before.sum(0), verdict.log_weight(paths.after)[0]), which, strict=True):
         weights = np.exp(log_weights - log_weights.max())
-        mass.append(np.bincount(place_of, weights / weights.sum(), minlength=len(rows)))
+        mass.append(np.bincount(place_of, weights / weights.sum(), minlength=len(rows)).astype(np.float64))
     return [study.space.decode(u) for u in paths.Z[rows]], mass[0], mass[1]
 
 
@@ -121,8 +122,7 @@ def _draw_trials(ax: "Axes", parameter: Any, share: str | None, values: list[Any
         np.full(len(at), low - 0.06 * (high - low)),
         marker="|",
         s=70,
-        color=INK,
-        alpha=order,
+        color=[(*to_rgb(INK), darkness) for darkness in order.tolist()],
         label="trials, the later the darker",
     )
     ax.axhline(low, color=GREY, linewidth=0.7)

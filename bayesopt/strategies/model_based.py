@@ -105,7 +105,8 @@ class ModelBased(ABC):
             index: How many trials were asked before.
 
         Returns:
-            At index 0, the most believed point or the middle of the space, `d`; None elsewhere, or if it is not allowed.
+            At index 0, the most believed point or the middle of the space, `d`; None elsewhere, or where it is not
+            allowed.
         """
         modes = [mode for prior in history.priors if (mode := prior.mode()) is not None]
         if index > 0:

@@ -50,8 +50,8 @@ class PriorGuided(ModelBased):
     a wrong belief out: below a probability of 0.05 a warning says so, below 0.01 the belief no longer steers. The
     acquisition function gains the factor that `BeliefTerm` describes, and is else what it is without beliefs.
 
-    The first trial is the beliefs' mode, the second the middle of the space. The start ends after three trials if the beliefs are then more likely right
-    than wrong; else it goes on as without them.
+    The first trial is the beliefs' mode, the second the middle of the space. The start ends after three trials if the
+    beliefs are then more likely right than wrong; else it goes on as without them.
 
     `method="pibo"` is a decaying factor on the acquisition function instead, of beliefs about the optimum's place
     alone. `method="colabo"` weighs the functions as they were before the data, which is the published estimator; a
@@ -94,7 +94,9 @@ class PriorGuided(ModelBased):
         self.doubt = as_number("doubt", doubt, InvalidInputError)
         if not 0 < self.doubt < 1:
             raise InvalidInputError(f"doubt: expected a probability between 0 and 1, both excluded, got {doubt!r}.")
-        self._plain: ModelBased = ExpectedImprovement(n_initial) if make is None else FromBoTorch(make, n_initial=n_initial)
+        self._plain: ModelBased = (
+            ExpectedImprovement(n_initial) if make is None else FromBoTorch(make, n_initial=n_initial)
+        )
 
     @override
     def _n_start(self, history: History) -> int:

@@ -85,4 +85,6 @@ def test_gradients_elsewhere_agree_with_central_differences(additive):
     for column in range(2):
         step = 1e-5 * np.eye(2)[column]
         # the step squared times a third derivative of up to 1e3, and rounding over the step
-        np.testing.assert_allclose(gradient[:, column], (total(A + step) - total(A - step)) / 2e-5, atol=1e-5, rtol=1e-5)
+        np.testing.assert_allclose(
+            gradient[:, column], (total(A + step) - total(A - step)) / 2e-5, atol=1e-5, rtol=1e-5
+        )

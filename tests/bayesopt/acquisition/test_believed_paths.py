@@ -35,7 +35,10 @@ def test_a_function_is_weighed_by_where_it_is_best(make_history):
     history = line(make_history, [0.1, 0.4, 0.9], [0.0, 1.0, 0.2])
     prior = OptimumPrior({"x": (0.3, 0.1)})
     paths = believed(history, prior)
-    for row, functions, log_rho in ((0, paths.objective.prior, paths.before), (1, paths.objective.posterior, paths.after)):
+    for row, functions, log_rho in (
+        (0, paths.objective.prior, paths.before),
+        (1, paths.objective.posterior, paths.after),
+    ):
         places = paths.Z[functions.argmax(0), 0]
         np.testing.assert_array_equal(paths.Z[paths.best[row], 0], places)
         np.testing.assert_allclose(log_rho[0], -0.5 * ((places - 0.3) / 0.1) ** 2, atol=1e-9)

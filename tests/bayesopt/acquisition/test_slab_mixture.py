@@ -1,4 +1,4 @@
-"""Weights and evidence against closed forms: a Brownian bridge, discrete functions, and experts who are right at times."""
+"""Weights and evidence against closed forms: a Brownian bridge, counted functions, experts who are right at times."""
 
 import numpy as np
 import pytest
@@ -167,9 +167,9 @@ def test_the_chance_of_a_believed_optimum_in_one_dimension(
 
     The chance that the optimum lies within two sds of 0.75: without the belief, with functions weighed before the data
     as published, and with functions weighed after them; then the share of functions that effectively count, and the
-    evidence. The numbers are those of a table that was computed apart from this program, whose data of two uninformative,
-    three agreeing and four conflicting values are not on record: these here were chosen, by 20,000 functions of another
-    sampler, as data with about such numbers.
+    evidence. The numbers are those of a table that was computed apart from this program, whose data of two
+    uninformative, three agreeing and four conflicting values are not on record: these here were chosen, by 20,000
+    functions of another sampler, as data with about such numbers.
     """
     regression = Regression(
         X=np.array(xs)[:, None],
