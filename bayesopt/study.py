@@ -6,6 +6,7 @@ import math
 import os
 import re
 import secrets
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -678,12 +679,17 @@ def _prior(prior: Any) -> Prior:
 def _standings(priors: tuple[Prior, ...], history: History, doubt: float) -> Standings:
     """What is left of beliefs after a history."""
     n = len(history.X)
+    undecided = tuple(Standing(prior, 1.0 - doubt, 0.0) for prior in priors)
+    nothing_known = Standings(undecided, (1.0 - doubt) ** len(priors), 0.0, n)
     if not priors or n < MIN_TOLD:
-        undecided = tuple(Standing(prior, 1.0 - doubt, 0.0) for prior in priors)
-        return Standings(undecided, (1.0 - doubt) ** len(priors), 0.0, n)
+        return nothing_known
     from bayesopt.acquisition.believed_paths import judge  # late: it brings torch
 
-    verdict = judge(history, doubt)
+    try:
+        verdict = judge(history, doubt)
+    except ArithmeticError as error:
+        warnings.warn(f"The model broke down and says nothing of the beliefs: {error}", RuntimeWarning, stacklevel=3)
+        return nothing_known
     each = zip(priors, verdict.probabilities.tolist(), verdict.log_bayes_factors.tolist(), strict=True)
     return Standings(tuple(Standing(*one) for one in each), verdict.probability, verdict.log_bayes_factor, n)
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesopt.acquisition.maximize import draw_pool
-from bayesopt.acquisition.slab_mixture import Verdict, log_mean, weigh
+from bayesopt.acquisition.slab_mixture import LEAST_LOG, Verdict, log_mean, weigh
 from bayesopt.problem.beliefs import Belief, Functions
 from bayesopt.problem.priors import PriorOnCube
 from bayesopt.record.history import History
@@ -191,7 +191,7 @@ class BeliefTerm:
         self._log_unit = log_weights.max()
         self._weights = np.exp(log_weights - self._log_unit)
         self._least = float(log_weights.min() - self._log_unit)
-        self._typical = log_mean(paths.after)
+        self._typical = log_mean(np.maximum(paths.after, LEAST_LOG))
         self._features = paths.surrogate.features
         self._constraints = paths.constraints
         eligible = np.concatenate([

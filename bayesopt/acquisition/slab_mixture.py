@@ -23,7 +23,7 @@ MIN_EFFECTIVE: Final = 32.0
 """Functions that the weights must amount to at least; where they are fewer, every belief is weakened alike."""
 _BISECTIONS: Final = 12
 """Halvings by which the weakening is found: to a thousandth of it."""
-_LEAST_LOG: Final = -1e6
+LEAST_LOG: Final = -1e6
 """What the log of an impossible event counts for: 0 when it is taken to a power, and finite in sums."""
 
 _MOST_NATS: Final = 50.0
@@ -56,7 +56,7 @@ class Verdict:
         Returns:
             Log weights, `s`, and their derivatives with respect to `log_rho`, `B x s`.
         """
-        terms = self._log_shares[:, None] + self._members @ (self.power * np.maximum(log_rho, _LEAST_LOG))
+        terms = self._log_shares[:, None] + self._members @ (self.power * np.maximum(log_rho, LEAST_LOG))
         value = log_sum(terms.T)
         return value, self.power * (self._members.T @ np.exp(terms - value))
 
@@ -75,7 +75,7 @@ def weigh(before: FloatArray, after: FloatArray, doubt: float) -> Verdict:
     Reference: Hvarfner, Hutter and Nardi 2024, "A General Framework for User-Guided Bayesian Optimization", for rho;
     the mixture and its confrontation with the data are not theirs.
     """
-    before, after = np.maximum(before, _LEAST_LOG), np.maximum(after, _LEAST_LOG)
+    before, after = np.maximum(before, LEAST_LOG), np.maximum(after, LEAST_LOG)
     members = np.array(list(itertools.product((0.0, 1.0), repeat=len(before))))
     log_sets = members.sum(1) * np.log1p(-doubt) + (1.0 - members).sum(1) * np.log(doubt)
     log_factors = np.clip(log_mean(members @ after) - log_mean(members @ before), -_MOST_NATS, _MOST_NATS)

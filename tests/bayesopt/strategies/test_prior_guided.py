@@ -216,6 +216,47 @@ def test_a_reopened_study_asks_what_it_would_have_asked(tmp_path):
         assert resumed.beliefs.log_bayes_factor == straight.beliefs.log_bayes_factor
 
 
+FEW = bo.Space({"k": bo.Int(1, 3), "c": bo.Choice(["a", "b"])})
+NARROW = bo.Space({"x": bo.Float(0.0, 1.0), "y": bo.Float(0.0, 1.0)}, allowed=lambda params: params["x"] < params["y"])
+NESTED = bo.Space({"c": bo.Choice(["a", "b"]), "x": bo.Float(1e-3, 1.0, log=True, active_if={"c": "a"})})
+AWKWARD = {
+    "a space that ends": (FEW, [bo.OptimumPrior({"k": (2, 1.0)})], lambda p: float(p["k"])),
+    "a mode that is not allowed": (NARROW, [bo.OptimumPrior({"x": (0.9, 0.1), "y": (0.1, 0.1)})], lambda p: p["x"]),
+    "a parameter that may be absent": (NESTED, [bo.OptimumPrior({"x": (0.01, 3.0)})], lambda p: p.get("x", 0.5)),
+    "one value throughout": (NARROW, [bo.OptimalValuePrior(at_most=0.0)], lambda p: 1.0),
+    "values of every size": (NARROW, [bo.OptimalValuePrior(mean=0.0, sd=1.0)], lambda p: 1e300 * (p["x"] - 0.5)),
+    "what cannot be": (NARROW, [bo.OptimalValuePrior(at_most=-1e9)], lambda p: p["y"]),
+    "a density that rules most out": (
+        NARROW,
+        [bo.OptimumPrior(lambda p: 0.0 if p["x"] > 0.6 else -math.inf)],
+        lambda p: p["x"] - p["y"],
+    ),
+    "a preference for what was told": (
+        FEW,
+        [bo.PreferencePrior([({"k": 1, "c": "a"}, {"k": 3, "c": "b"})])],
+        lambda p: p["k"] + (p["c"] == "b"),
+    ),
+}
+
+
+@pytest.mark.parametrize(("space", "priors", "evaluate"), AWKWARD.values(), ids=AWKWARD)
+def test_a_study_with_awkward_beliefs_goes_on(space, priors, evaluate):
+    study = bo.Study(space, minimize="loss", subject_to=[bo.AtMost("memory", 0.7)], priors=priors, seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warnings.filterwarnings("ignore", "The data are at odds")
+        for i in range(8):
+            trials = study.ask(2)
+            for trial in trials:
+                if trial.id % 5 == 4:
+                    study.fail(trial)
+                else:
+                    study.tell(trial, {"loss": evaluate(trial.params), "memory": None if i == 0 else 0.1 * i})
+        assert len(study.trials) == (16 if study.space.size is None else 6)
+        assert all(0.0 <= belief.probability <= 1.0 for belief in study.beliefs)
+        assert "Beliefs, after" in study.report()
+
+
 # -- how good it is --------------------------------------------------------------------------------------------------
 
 HARTMANN = Space({f"x{i}": Float(0.0, 1.0) for i in range(4)})
