@@ -10,8 +10,10 @@ if TYPE_CHECKING:
     from bayesopt.errors import TrialFailed
     from bayesopt.problem.budget import Budget, Spending
     from bayesopt.problem.constraints import LinearConstraint
+    from bayesopt.problem.optimal_value import OptimalValuePrior
     from bayesopt.problem.outcomes import AtLeast, AtMost
     from bayesopt.problem.parameters import Choice, Float, Int, Simplex
+    from bayesopt.problem.preferences import PreferencePrior
     from bayesopt.problem.priors import OptimumPrior
     from bayesopt.problem.space import Space
     from bayesopt.problem.verdict import Verdict
@@ -26,7 +28,9 @@ _HOME = {
     "Float": "problem.parameters",
     "Int": "problem.parameters",
     "LinearConstraint": "problem.constraints",
+    "OptimalValuePrior": "problem.optimal_value",
     "OptimumPrior": "problem.priors",
+    "PreferencePrior": "problem.preferences",
     "Simplex": "problem.parameters",
     "Space": "problem.space",
     "Spending": "problem.budget",
@@ -47,7 +51,9 @@ __all__ = [
     "Float",
     "Int",
     "LinearConstraint",
+    "OptimalValuePrior",
     "OptimumPrior",
+    "PreferencePrior",
     "Simplex",
     "Space",
     "Spending",

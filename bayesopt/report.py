@@ -4,9 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bayesopt.problem.beliefs import Standing, Standings
 from bayesopt.record.trial import Trial
 from bayesopt.strategies.model_based import MIN_TOLD
 from bayesopt.strategies.optimistic_constrained import OptimisticConstrained, violations
+from bayesopt.strategies.prior_guided import AT_ODDS
 
 if TYPE_CHECKING:
     from bayesopt.study import Study
@@ -16,7 +18,7 @@ _FAILURES_SHOWN = 3
 
 
 def report(study: "Study") -> str:
-    """The account of a study: objective, budget, verdict, best, violations, failures; see `Study.report`."""
+    """The account of a study: objective, budget, verdict, best, violations, beliefs, failures; see `Study.report`."""
     objective = study.outcomes.objective
     trials = study.trials
     goal = f"{objective.direction} {objective.name}"
@@ -25,9 +27,7 @@ def report(study: "Study") -> str:
     lines = [f"Study {study.name!r}: {goal}", f"Spent: {study.budget}", f"State: {study.why_stopped or 'going on'}"]
     verdict = study.verdict
     lines.append(f"Verdict: {verdict} ({verdict.evidence})")
-    lines += _best_lines(study)
-    lines += _violation_lines(study)
-    lines += _regret_lines(study)
+    lines += _best_lines(study) + _belief_lines(study) + _violation_lines(study) + _regret_lines(study)
     failed = [trial for trial in trials if trial.state == "failed"]
     if failed:
         lines.append(f"Failed: {len(failed)} of {len(trials)} trials")
@@ -84,6 +84,21 @@ def _regret_lines(study: "Study") -> list[str]:
         at_most = np.maximum(sign * bound - history.objective, 0.0).sum()
         parts.append(f"at most {at_most:.6g} against {bound:.6g}, which no feasible value beats if the bounds hold")
     return [f"Regret so far, summed over {len(history.ids)} told trials: " + "; ".join(parts)] if parts else []
+
+
+def _belief_lines(study: "Study") -> list[str]:
+    beliefs = study.beliefs
+    if not beliefs:
+        return []
+    lines = [f"Beliefs, after {beliefs.n_told} told trials:"]
+    for belief in beliefs:
+        odds = ": at odds with the data" if belief.probability < AT_ODDS else ""
+        lines.append(f"  {_standing_text(belief)}{odds}, {_shortened(repr(belief.prior))}")
+    return lines + ([f"  {_standing_text(beliefs)}, all of them"] if len(beliefs) > 1 else [])
+
+
+def _standing_text(standing: Standing | Standings) -> str:
+    return f"right with probability {standing.probability:.2g} (log Bayes factor {standing.log_bayes_factor:+.1f})"
 
 
 def outcomes_text(trial: Trial) -> str:

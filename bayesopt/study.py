@@ -6,6 +6,7 @@ import math
 import os
 import re
 import secrets
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
@@ -23,9 +24,10 @@ from bayesopt.errors import (
     StudyMismatchError,
 )
 from bayesopt.problem.arguments import as_number, entries, non_negative, whole_number
+from bayesopt.problem.beliefs import Prior, Standing, Standings
 from bayesopt.problem.budget import Budget, Spending
 from bayesopt.problem.outcomes import Constraint, Objective, Outcomes
-from bayesopt.problem.priors import OptimumPrior
+from bayesopt.problem.priors import PriorOnCube
 from bayesopt.problem.space import Space
 from bayesopt.problem.verdict import LEAST_TOLD, Verdict
 from bayesopt.record.history import History, TrialRows, build_history
@@ -38,6 +40,8 @@ from bayesopt.record.trial import Trial
 from bayesopt.strategies.base import Strategy, Suggestion
 from bayesopt.strategies.expected_improvement import ExpectedImprovement
 from bayesopt.strategies.median_stopping import should_stop
+from bayesopt.strategies.model_based import MIN_TOLD, ModelBased
+from bayesopt.strategies.prior_guided import DOUBT, PriorGuided
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +50,9 @@ if TYPE_CHECKING:
 
 _MIN_TOLD_FOR_MODEL = 5
 """Told trials from which `best` trusts a model's means over the raw values."""
+
+MAX_BELIEFS = 8
+"""Most beliefs of a study: every set of them is weighed on its own."""
 
 _MAX_ENUMERATED = 100_000
 """Finite spaces up to this size are counted exactly, so that a study knows when nothing is left to try."""
@@ -69,7 +76,7 @@ class Study:
         minimize: str | None = None,
         maximize: str | None = None,
         subject_to: Sequence[Constraint] = (),
-        priors: Sequence[OptimumPrior] = (),
+        priors: Sequence[Prior] = (),
         budget: Budget | None = None,
         storage: str | os.PathLike[str] | StudyStore | None = None,
         name: str | None = None,
@@ -86,14 +93,16 @@ class Study:
             minimize: Name of the objective, when smaller is better. Give this or `maximize`.
             maximize: Name of the objective, when larger is better.
             subject_to: Outcomes that must hold, each an `AtMost` or `AtLeast`.
-            priors: Beliefs about where the optimum is.
+            priors: What you believe of the optimum: `OptimumPrior`, `OptimalValuePrior`, `PreferencePrior`. Each is
+                right or wrong on its own; those that are right hold together. The storage does not keep them.
             budget: What may be spent; None sets no limit. A reopened study takes the budget given now.
             storage: A file for SQLite, a `postgresql://` URL, or a `StudyStore`; None keeps the study in memory.
             name: Its name within the storage; 'study' if omitted.
             seed: Seed of every random choice; None draws one, which is kept with the study.
             noise: Standard deviation of the objective's noise in its units, that of the constrained outcomes being
                 learned; 0.0 for outcomes that are all deterministic, None to learn every one.
-            strategy: What proposes configurations; None takes the default, `strategies.ExpectedImprovement()`.
+            strategy: What proposes configurations; None takes the default, `strategies.ExpectedImprovement()`, or with
+                priors `strategies.PriorGuided()`.
             device: Where models run: 'auto' (CUDA where it is present and pays), 'cpu', 'cuda', 'cuda:1', ...
             pending_timeout: Seconds without a sign of life from the process that asked for a trial after which the
                 trial counts as lost: it fails, no longer shapes suggestions, gives its place in the budget back,
@@ -110,12 +119,12 @@ class Study:
         self.space = space
         self.outcomes = Outcomes(_objective(minimize, maximize), entries("subject_to", subject_to))
         self.priors = entries("priors", priors)
-        self._bound_priors = tuple(_prior(prior).on(space) for prior in self.priors)
         if budget is not None and not isinstance(budget, Budget):
             raise InvalidBudgetError(f"budget: expected a Budget, got {budget!r}; write bo.Budget(trials=40).")
         self._limit = budget or Budget()
         self.noise = None if noise is None else non_negative("noise", noise)
-        self.strategy = ExpectedImprovement() if strategy is None else _strategy(strategy)
+        self._given_strategy = None if strategy is None else _strategy(strategy)
+        self._believe(self.priors)
         self.device = _device(device)
         timeout = None if pending_timeout is None else non_negative("pending_timeout", pending_timeout)
         if timeout == 0:
@@ -136,6 +145,7 @@ class Study:
         self._interrupted: str | None = None
         self._n_configurations: int | None = None
         self._judged: tuple[tuple[int, ...], Verdict] | None = None
+        self._standings: tuple[tuple[int, ...], Standings] | None = None
 
     @classmethod
     def open(cls, storage: str | os.PathLike[str], name: str | None = None, **options: Any) -> "Study":
@@ -310,6 +320,20 @@ class Study:
         outcome = self._outcome(values, cost, sd, external=True)
         return self._ledger.add(canonical, outcome | {"source": "external", "told_at": now()})
 
+    def add_prior(self, prior: Prior) -> None:
+        """Take a further belief into account from the next `ask` on, judged by all that was told so far.
+
+        The storage does not keep it: declare it in `priors` where the study is reopened.
+
+        Args:
+            prior: The belief.
+
+        Raises:
+            InvalidPriorError: If it is none, or does not fit the space or the strategy.
+        """
+        with self._ledger.lock:
+            self._believe((*self.priors, prior))
+
     def run(self, evaluate: Callable[["TrialParams"], Any], workers: int = 1, progress: bool = True) -> Trial | None:
         """Ask, evaluate and tell until nothing more is to be tried.
 
@@ -410,6 +434,21 @@ class Study:
         return self._judged[1]
 
     @property
+    def beliefs(self) -> Standings:
+        """What the data have left of each declared belief; empty without one.
+
+        Fits the model, once after each trial told. With fewer than two told trials nothing speaks for or against.
+        """
+        with self._ledger.lock:
+            self._ledger.refresh()
+            history, priors, bound = self._history(list(self._ledger.trials.values())), self.priors, self._bound_priors
+        doubt = self.strategy.doubt if isinstance(self.strategy, PriorGuided) else DOUBT
+        key = (len(history.X), len(history.failed), len(bound))
+        if self._standings is None or self._standings[0] != key:
+            self._standings = key, _standings(priors, history, doubt)
+        return self._standings[1]
+
+    @property
     def done(self) -> bool:
         """Whether `ask` would return None now."""
         with self._ledger.lock:
@@ -467,6 +506,25 @@ class Study:
         return f"Study({self.name!r}: {objective.direction} {objective.name!r}, {self.budget})"
 
     # -- inside --------------------------------------------------------------------------------------------------
+
+    def _believe(self, priors: tuple[Any, ...]) -> None:
+        """Take these beliefs for the declared ones, and the strategy that is due with them."""
+        bound = tuple(_prior(prior).on(self.space) for prior in priors)
+        if len(bound) > MAX_BELIEFS:
+            raise InvalidPriorError(
+                f"priors: {len(bound)} beliefs are more than the {MAX_BELIEFS} that can be told apart; one "
+                "OptimumPrior takes any number of parameters, and one PreferencePrior any number of pairs."
+            )
+        default = PriorGuided() if priors else ExpectedImprovement()
+        strategy = default if self._given_strategy is None else self._given_strategy
+        if isinstance(strategy, ModelBased) and not strategy.takes_every_belief:
+            for prior, belief in zip(priors, bound, strict=True):
+                if not isinstance(belief, PriorOnCube):
+                    raise InvalidPriorError(
+                        f"priors: {type(strategy).__name__} weighs places of the optimum alone and would ignore "
+                        f"{prior!r}; leave strategy= out or give strategies.PriorGuided()."
+                    )
+        self.priors, self._bound_priors, self.strategy = priors, bound, strategy
 
     def _propose(self, trials: Trials, n: int) -> list[dict[str, Any]]:
         """What the strategy suggests after these trials, as fields of new ones: a function of them and of the seed."""
@@ -648,10 +706,30 @@ def _objective(minimize: str | None, maximize: str | None) -> Objective:
     return Objective(minimize, "minimize") if maximize is None else Objective(maximize, "maximize")  # type: ignore[arg-type]
 
 
-def _prior(prior: Any) -> OptimumPrior:
-    if not isinstance(prior, OptimumPrior):
-        raise InvalidPriorError(f"priors: expected OptimumPrior(...), got {prior!r}.")
+def _prior(prior: Any) -> Prior:
+    if not isinstance(prior, Prior):
+        raise InvalidPriorError(
+            f"priors: expected OptimumPrior(...), OptimalValuePrior(...) or PreferencePrior(...), got {prior!r}."
+        )
     return prior
+
+
+def _standings(priors: tuple[Prior, ...], history: History, doubt: float) -> Standings:
+    """What is left of beliefs after a history."""
+    n = len(history.X)
+    undecided = tuple(Standing(prior, 1.0 - doubt, 0.0) for prior in priors)
+    nothing_known = Standings(undecided, (1.0 - doubt) ** len(priors), 0.0, n)
+    if not priors or n < MIN_TOLD:
+        return nothing_known
+    from bayesopt.acquisition.believed_paths import judge  # late: it brings torch
+
+    try:
+        verdict = judge(history, doubt)
+    except ArithmeticError as error:
+        warnings.warn(f"The model broke down and says nothing of the beliefs: {error}", RuntimeWarning, stacklevel=3)
+        return nothing_known
+    each = zip(priors, verdict.probabilities.tolist(), verdict.log_bayes_factors.tolist(), strict=True)
+    return Standings(tuple(Standing(*one) for one in each), verdict.probability, verdict.log_bayes_factor, n)
 
 
 def _strategy(strategy: Any) -> Strategy:

@@ -10,7 +10,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, cast
+from typing import Any, Final, Protocol, cast
 
 import numpy as np
 import torch
@@ -53,6 +53,23 @@ _NATS_TO_CURVE_CAUTIOUSLY: Final = 10.0
 data."""
 _CLEAN_NOISE: Final = 1e-4
 """Learned noise variance below which an objective passes for deterministic, in units of its variance."""
+
+
+class LogFactor(Protocol):
+    """What the beliefs add to the log of an acquisition function."""
+
+    @property
+    def likely(self) -> FloatArray:
+        """Points that are worth a look, `l x d`."""
+        ...
+
+    def added_to(self, value: FloatArray, U: FloatArray) -> FloatArray:
+        """The sum, `m`, with values at `m x d` points; a lower bound of it where it cannot be the largest."""
+        ...
+
+    def value_and_gradient(self, U: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """What is added at `m x d` points, `m`, and its gradients, `m x d`."""
+        ...
 
 
 class FeatureMap:
@@ -147,6 +164,8 @@ class Surrogate:
     """Between the objective's units and the scale of its model."""
     memory: dict[str, Any]
     """What the next fit starts from, JSON values by the name of the model."""
+    belief: LogFactor | None = None
+    """What the beliefs are worth, in the place of `history.priors`; None where these weigh in as they are."""
 
     def tensor(self, array: FloatArray) -> Tensor:
         """An array on the study's device, for models that pay there."""

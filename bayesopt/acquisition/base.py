@@ -18,6 +18,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from bayesopt.acquisition.loop_terms import log_ndtr_and_slope
+from bayesopt.problem.priors import PriorOnCube
 from bayesopt.surrogate import Surrogate
 from gp.models.exact import ExactGP
 from gp.regression import Anchors, Prediction, Predictor
@@ -188,7 +189,7 @@ class LogUtility(AcquisitionFunction):
 def add_beliefs(
     surrogate: Surrogate, U: FloatArray, value: FloatArray, gradient: FloatArray | None
 ) -> tuple[FloatArray, FloatArray]:
-    """Add the term of the user's beliefs, `(PRIOR_DECAY / n) log prior` with n told trials.
+    """Add the term of the user's beliefs: the surrogate's, or `(PRIOR_DECAY / n) log prior` with n told trials.
 
     Args:
         surrogate: Knows the beliefs and the trials.
@@ -199,8 +200,15 @@ def add_beliefs(
     Returns:
         The sum, `m`, and its gradient, `m x d`, or an empty array.
     """
+    if surrogate.belief is not None:
+        if gradient is None:
+            return surrogate.belief.added_to(value, U), np.zeros((0, 0))
+        factor, along = surrogate.belief.value_and_gradient(U)
+        return value + factor, gradient + along
     weight = PRIOR_DECAY / max(1, len(surrogate.history.X))
     for prior in surrogate.history.priors:
+        if not isinstance(prior, PriorOnCube):
+            continue  # of the other beliefs a place says nothing
         log_density, along = prior.value_and_gradient(U)
         value = value + weight * log_density
         if gradient is not None:

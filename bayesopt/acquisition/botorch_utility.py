@@ -110,13 +110,16 @@ def best_point(
             return _relaxed(acquisition, problem, surrogate, tried, rng)
         acquisition = DiscreteKnowledgeGradient(acquisition, problem.candidates)
     incumbents = surrogate.history.X[surrogate.promising_rows(N_INCUMBENTS)]
-    return maximize(WeightedUtility(acquisition, surrogate), surrogate.history.space, incumbents, tried, rng)
+    likely = None if surrogate.belief is None else surrogate.belief.likely
+    weighted = WeightedUtility(acquisition, surrogate)
+    return maximize(weighted, surrogate.history.space, incumbents, tried, rng, likely=likely)
 
 
 class WeightedUtility:
     """An acquisition function's values, weighed by what BoTorch has no argument for.
 
-    The weight of a point is `w = P(survives) prior^(PRIOR_DECAY / n)`, as in `LogUtility`. An acquisition function that
+    The weight of a point is `w = P(survives) prior^(PRIOR_DECAY / n)`, as in `LogUtility`, or what the surrogate's
+    `belief` says in the place of the prior. An acquisition function that
     is a log, as those of BoTorch say of themselves, becomes `value + log w`. Of another one a positive value becomes
     `w value`, what is to be expected where a broken trial is worth 0, and a negative value becomes `value / w`, so that
     a likely crash is always worse.

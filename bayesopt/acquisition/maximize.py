@@ -43,6 +43,7 @@ def maximize(
     *,
     guide: Acquisition | None = None,
     region: FloatArray | None = None,
+    likely: FloatArray | None = None,
     n_samples: int = N_SAMPLES,
     n_starts: int = N_STARTS,
     tolerance: float = 1e-4,
@@ -64,6 +65,7 @@ def maximize(
         guide: A cheaper function that is nearly as large, to search by; `acquisition` then has the last word on where
             the searches ended and on the best of the pool.
         region: Lower and upper bounds, `2 x d`, that continuous columns are kept in; None for the whole cube.
+        likely: Further points of the pool, `l x d`, snapped and allowed, in the region or not.
         n_samples: Points of the pool that are drawn over the whole of it.
         n_starts: Searches that climb from it.
         tolerance: As in `LocalSearch`.
@@ -75,6 +77,8 @@ def maximize(
     """
     bounds = bounded(space, region)
     samples = shrunk(space, draw_samples(space, rng, n_samples), bounds)
+    if likely is not None:
+        samples = np.concatenate([samples, likely])
     pool = np.concatenate([samples, clipped(space, draw_moves(space, incumbents, rng), bounds)])
     if len(pool) == 0:
         return any_untried(space, tried, rng)

@@ -29,9 +29,9 @@ _LISTED_AT_ONCE: Final = 2_000
 """Largest space whose every configuration is scored instead of a sample."""
 
 
-def draw_pool(space: Space, incumbents: FloatArray, rng: np.random.Generator) -> FloatArray:
+def draw_pool(space: Space, incumbents: FloatArray, rng: np.random.Generator, n: int = N_SAMPLES) -> FloatArray:
     """Allowed points to look at first, `m x d`: `draw_samples` and `draw_moves`."""
-    return np.concatenate([draw_samples(space, rng), draw_moves(space, incumbents, rng)])
+    return np.concatenate([draw_samples(space, rng, n), draw_moves(space, incumbents, rng)])
 
 
 def draw_samples(space: Space, rng: np.random.Generator, n: int = N_SAMPLES) -> FloatArray:

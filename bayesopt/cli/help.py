@@ -18,6 +18,12 @@ priors:                                                        # where you belie
   lr: {center: 3e-4, spread: 3.0}                              # with log: give or take a factor of 3
   optimizer: {weights: {adamw: 3, sgd: 1}}
   mixture: {center: {web: 0.5, code: 0.3, math: 0.2}, concentration: 10}
+optimal_value: {at_most: 2.1, softness: 0.05}                  # what you believe can be reached; or mean and sd
+preferences:                                                   # what you believe to be better than what
+  softness: 0.05                                               # by how much of the objective you may err
+  pairs:
+    - better: {lr: 3e-4, batch_size: 64, optimizer: adamw, mixture: {web: 0.5, code: 0.3, math: 0.2}}
+      worse: {lr: 1e-1, batch_size: 64, optimizer: adamw, mixture: {web: 0.5, code: 0.3, math: 0.2}}
 enqueue:                                                       # what a new study tries first
   - {lr: 3e-4, batch_size: 64, optimizer: adamw, mixture: {web: 0.5, code: 0.3, math: 0.2}}
 budget: {trials: 40, cost: 3600}                               # one of them will do

@@ -14,9 +14,12 @@ from bayesopt.cli.command import CommandTemplate, read_template
 from bayesopt.cli.yaml_source import Entry, read_entries, suggestion
 from bayesopt.errors import ConfigFileError, InvalidBudgetError
 from bayesopt.problem.arguments import non_negative
+from bayesopt.problem.beliefs import Prior
 from bayesopt.problem.budget import Budget
+from bayesopt.problem.optimal_value import OptimalValuePrior
 from bayesopt.problem.outcomes import AtLeast, AtMost, Constraint, Objective, Outcomes
 from bayesopt.problem.parameters import Choice, Float, Int, Simplex
+from bayesopt.problem.preferences import PreferencePrior
 from bayesopt.problem.priors import OptimumPrior
 from bayesopt.problem.space import LinearConstraint, Space
 from bayesopt.record.trial import Trial
@@ -29,6 +32,8 @@ _KEYS: Final = (
     "maximize",
     "subject_to",
     "priors",
+    "optimal_value",
+    "preferences",
     "enqueue",
     "budget",
     "storage",
@@ -46,6 +51,9 @@ _KEYS: Final = (
 )
 """What may stand at the top of a file."""
 
+_VALUE_KEYS: Final = ("mean", "sd", "at_most", "at_least", "softness")
+"""What may stand under `optimal_value`."""
+
 _SECONDS: Final = "seconds"
 """Value of `cost` that charges a trial its wall time."""
 
@@ -62,8 +70,8 @@ class StudyFile:
     """What is optimised."""
     subject_to: tuple[Constraint, ...]
     """What must hold."""
-    priors: tuple[OptimumPrior, ...]
-    """Beliefs about the optimum's place."""
+    priors: tuple[Prior, ...]
+    """Beliefs about the optimum: its place, its value, and what is better than what."""
     enqueue: tuple[dict[str, Any], ...]
     """Configurations that a new study tries first."""
     budget: Budget
@@ -185,7 +193,11 @@ def read_study_file(path: Path) -> StudyFile:
         space=space,
         objective=objective,
         subject_to=subject_to,
-        priors=_priors(top["priors"], space) if "priors" in top else (),
+        priors=(
+            *(_places(top["priors"], space) if "priors" in top else ()),
+            *(_optimal_value(top["optimal_value"]) if "optimal_value" in top else ()),
+            *(_preferences(top["preferences"], space) if "preferences" in top else ()),
+        ),
         enqueue=tuple(_params(item, space) for item in top["enqueue"].items()) if "enqueue" in top else (),
         budget=_budget(top["budget"]),
         storage=storage,
@@ -274,7 +286,7 @@ def _outcomes(path: Path, top: Mapping[str, Entry]) -> tuple[Objective, tuple[Co
     return objective, tuple(subject_to)
 
 
-def _priors(entry: Entry, space: Space) -> tuple[OptimumPrior, ...]:
+def _places(entry: Entry, space: Space) -> tuple[OptimumPrior, ...]:
     beliefs: dict[str, Any] = {}
     for name, field in entry.fields().items():
         if name not in space:
@@ -291,6 +303,21 @@ def _belief(entry: Entry, parameter: Any) -> Any:
     second = "concentration" if isinstance(parameter, Simplex) else "spread"
     fields = entry.fields(known=("center", second), required=("center", second))
     return _native(fields["center"], parameter), fields[second].number()
+
+
+def _optimal_value(entry: Entry) -> tuple[OptimalValuePrior, ...]:
+    numbers = {key: field.number() for key, field in entry.fields(known=_VALUE_KEYS).items()}
+    return (entry.checked(lambda: OptimalValuePrior(**numbers)),)
+
+
+def _preferences(entry: Entry, space: Space) -> tuple[PreferencePrior, ...]:
+    fields = entry.fields(known=("pairs", "softness"), required=("pairs",))
+    softness = fields["softness"].number(at_least=0) if "softness" in fields else 0.0
+    pairs = []
+    for item in fields["pairs"].items():
+        pair = item.fields(known=("better", "worse"), required=("better", "worse"))
+        pairs.append((_params(pair["better"], space), _params(pair["worse"], space)))
+    return (fields["pairs"].checked(lambda: PreferencePrior(pairs, softness)),)
 
 
 def _native(entry: Entry, parameter: Any) -> Any:

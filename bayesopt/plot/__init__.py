@@ -6,6 +6,7 @@ figure.savefig("study.png")
 
 # A module is never named after the function in it: loading it again would put itself in the function's place.
 try:
+    from bayesopt.plot.belief_panels import beliefs
     from bayesopt.plot.constraint_panels import feasibility
     from bayesopt.plot.page import overview
     from bayesopt.plot.parallel_lines import parallel_coordinates
@@ -19,4 +20,4 @@ except ModuleNotFoundError as error:
         "bayesopt.plot needs matplotlib: pip install 'priorwise[plot]'.", name=error.name
     ) from None
 
-__all__ = ["best_so_far", "feasibility", "feasible_region", "overview", "parallel_coordinates", "slices"]
+__all__ = ["beliefs", "best_so_far", "feasibility", "feasible_region", "overview", "parallel_coordinates", "slices"]

@@ -144,7 +144,7 @@ def _share_places(simplex: Simplex, share: str, mixture: dict[str, float]) -> tu
 
 
 def place(parameter: Any, share: str | None, value: Any) -> float:
-    """Where a value lies along a parameter or share; nan where the parameter does not exist."""
+    """A value as a number: itself, one of its shares, or the position of an option; nan where it does not exist."""
     if value is None and not (isinstance(parameter, Choice) and None in parameter.options):
         return math.nan
     if share is not None:

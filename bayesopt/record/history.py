@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bayesopt.problem.beliefs import Belief
 from bayesopt.problem.outcomes import Outcomes
-from bayesopt.problem.priors import PriorOnCube
 from bayesopt.problem.space import Space
 from bayesopt.record.trial import Trial, copied
 
@@ -50,8 +50,8 @@ class History:
     """The study's seed, for designs that span several asks; a single ask draws from its own generator."""
     noise: float | None = None
     """Standard deviation of the objective's noise; 0.0 says that every outcome is deterministic, None to learn it."""
-    priors: tuple[PriorOnCube, ...] = ()
-    """Beliefs about the optimum's place."""
+    priors: tuple[Belief, ...] = ()
+    """What the user believes of the objective."""
     device: str = "auto"
     """Where models run: 'auto', 'cpu', 'cuda' or another torch device."""
     memory: Mapping[str, Any] = field(default_factory=dict)
@@ -138,7 +138,7 @@ def build_history(
     rows: TrialRows,
     seed: int,
     noise: float | None,
-    priors: tuple[PriorOnCube, ...],
+    priors: tuple[Belief, ...],
     device: str,
 ) -> History:
     """The history of a study's trials.

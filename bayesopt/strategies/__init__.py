@@ -5,6 +5,7 @@ from bayesopt.strategies.expected_improvement import ExpectedImprovement
 from bayesopt.strategies.from_botorch import FromBoTorch
 from bayesopt.strategies.knowledge_gradient import KnowledgeGradient
 from bayesopt.strategies.optimistic_constrained import OptimisticConstrained
+from bayesopt.strategies.prior_guided import PriorGuided
 from bayesopt.strategies.random_search import RandomSearch
 from bayesopt.strategies.space_filling import SobolSearch
 
@@ -13,6 +14,7 @@ __all__ = [
     "FromBoTorch",
     "KnowledgeGradient",
     "OptimisticConstrained",
+    "PriorGuided",
     "RandomSearch",
     "SobolSearch",
     "Strategy",

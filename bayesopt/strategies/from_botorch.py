@@ -39,7 +39,7 @@ They come from these modules:
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,7 +101,7 @@ class FromBoTorch(ModelBased):
     @override
     def _choose(
         self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
-    ) -> None:
+    ) -> dict[str, Any]:
         # late: these bring torch, which a study that only stores and shows trials never needs
         from linear_operator.utils.warnings import NumericalWarning
 
@@ -125,3 +125,4 @@ class FromBoTorch(ModelBased):
                 if u is None:
                     break
                 chosen.append(u)
+        return {}

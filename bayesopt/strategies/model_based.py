@@ -12,6 +12,7 @@ from bayesopt.acquisition.local_search import MAX_EVALUATIONS, Acquisition
 from bayesopt.acquisition.maximize import N_INCUMBENTS, is_untried, maximize
 from bayesopt.acquisition.pool import N_SAMPLES
 from bayesopt.problem.arguments import whole_number
+from bayesopt.problem.priors import PriorOnCube
 from bayesopt.record.history import History
 from bayesopt.strategies.base import Suggestion
 from bayesopt.strategies.space_filling import sobol_point
@@ -69,11 +70,8 @@ class ModelBased(ABC):
             Up to n configurations. A model that breaks down warns, and space-filling points stand in.
         """
         chosen: list[FloatArray] = []
-        d = history.space.dim
-        n_initial = min(2 * d, d + 4, MAX_INITIAL) if self.n_initial is None else self.n_initial
-        # Trials of every fate count, so that failures cannot hold the start up; those told from elsewhere shorten it.
-        started = max(history.n_asked, len(history.tried))
-        n_start = n if len(history.X) < MIN_TOLD else min(n, max(0, n_initial - started))
+        n_left = max(0, self._n_start(history) - n_started(history))
+        n_start = n if len(history.X) < MIN_TOLD else min(n, n_left)
         memory: dict[str, Any] = {}
         if self._fill(history, n_start, chosen, rng) and len(chosen) < n:
             try:
@@ -84,18 +82,39 @@ class ModelBased(ABC):
                 self._fill(history, n, chosen, rng)
         return [Suggestion(history.space.decode(u), memory or None) for u in chosen]
 
+    def _n_start(self, history: History) -> int:
+        """Trials of the start."""
+        d = history.space.dim
+        return min(2 * d, d + 4, MAX_INITIAL) if self.n_initial is None else self.n_initial
+
     def _fill(self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator) -> bool:
         """Add points of the start until there are n; False when the space has no more."""
         while len(chosen) < n:
             tried = np.vstack([history.tried, *chosen])
             index = history.n_asked + len(chosen)
-            u = _first_guess(history) if index == 0 else None
+            u = self._guess(history, index)
             if u is None or not is_untried(u, tried):
                 u = sobol_point(history.space, index, history.seed, tried, rng)
             if u is None:
                 return False
             chosen.append(u)
         return True
+
+    def _guess(self, history: History, index: int) -> FloatArray | None:
+        """The trial of the start that the Sobol sequence leaves out; None to take the sequence's.
+
+        Args:
+            history: What was told, what is pending and what broke.
+            index: How many trials were asked before.
+
+        Returns:
+            At index 0, the most believed point or the middle of the space, `d`; None elsewhere, or where it is not
+            allowed.
+        """
+        modes = [mode for prior in history.priors if (mode := prior.mode()) is not None]
+        if index > 0:
+            return None
+        return likeliest(history, modes) if modes else middle(history)
 
     def _improve(self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator) -> dict[str, Any]:
         """Add points that the models call for until there are n, or the space has no more.
@@ -115,13 +134,18 @@ class ModelBased(ABC):
 
         with single_threaded():
             surrogate = fit_surrogate(history)
-            self._choose(surrogate, history, n, chosen, rng)
-        return {"fits": surrogate.memory}
+            more = self._choose(surrogate, history, n, chosen, rng)
+        return {"fits": surrogate.memory} | more
+
+    @property
+    def takes_every_belief(self) -> bool:
+        """Whether beliefs that name no place of the optimum count."""
+        return False
 
     @abstractmethod
     def _choose(
         self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
-    ) -> None:
+    ) -> dict[str, Any]:
         """Add points by the fitted models until there are n, or the space has no more.
 
         Args:
@@ -130,6 +154,9 @@ class ModelBased(ABC):
             n: How many points there shall be.
             chosen: Where they are added.
             rng: Draws whatever is random.
+
+        Returns:
+            What the next call may read besides the fits, JSON values by name.
         """
 
 
@@ -143,7 +170,7 @@ class UtilityBased(ModelBased):
     @override
     def _choose(
         self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
-    ) -> None:
+    ) -> dict[str, Any]:
         incumbents = surrogate.history.X[surrogate.promising_rows(N_INCUMBENTS)]
         most_pending = len(history.pending) + n
         n_outcomes = 1 + len(history.outcomes.constraints)
@@ -161,6 +188,7 @@ class UtilityBased(ModelBased):
                 rng,
                 guide=guide,
                 region=trust_region(history, incumbents) if len(tried) % 2 == 0 else None,
+                likely=None if surrogate.belief is None else surrogate.belief.likely,
                 n_samples=int(np.clip(N_SAMPLES * DENSE // max(1, len(history.X)), N_SAMPLES // 4, N_SAMPLES)),
                 tolerance=tolerance,
                 max_evaluations=max_evaluations,
@@ -169,6 +197,7 @@ class UtilityBased(ModelBased):
             if u is None:
                 break
             chosen.append(u)
+        return {}
 
     @abstractmethod
     def _acquisition(
@@ -203,12 +232,23 @@ def trust_region(history: History, incumbents: FloatArray) -> FloatArray | None:
     return np.clip(incumbents[0] + 0.5 * REGION_SIDE * np.array([[-1.0], [1.0]]), 0.0, 1.0)
 
 
-def _first_guess(history: History) -> FloatArray | None:
-    """The most believed point, or the middle of the space; None if that is not allowed."""
-    space = history.space
-    modes = [prior.mode() for prior in history.priors] or [space.snap(np.full((1, space.dim), 0.5))[0]]
-    allowed = [mode for mode in modes if space.is_allowed(mode[None])[0]]
+def n_started(history: History) -> int:
+    """Trials that count for the start: of every fate, so that failures cannot hold it up, and from elsewhere, too."""
+    return max(history.n_asked, len(history.tried))
+
+
+def likeliest(history: History, modes: list[FloatArray]) -> FloatArray | None:
+    """The most believed of some points, `d`; None where none is allowed."""
+    allowed = [mode for mode in modes if history.space.is_allowed(mode[None])]
     if not allowed:
         return None
-    belief = [sum(float(prior.log_density(mode[None])[0]) for prior in history.priors) for mode in allowed]
+    places = [prior for prior in history.priors if isinstance(prior, PriorOnCube)]
+    belief = [sum(float(prior.log_density(mode[None])[0]) for prior in places) for mode in allowed]
     return allowed[int(np.argmax(belief))]
+
+
+def middle(history: History) -> FloatArray | None:
+    """The middle of the space, `d`; None where it is not allowed."""
+    space = history.space
+    point: FloatArray = space.snap(np.full((1, space.dim), 0.5))
+    return point[0] if space.is_allowed(point)[0] else None

@@ -106,7 +106,7 @@ class OptimisticConstrained(ModelBased):
     @override
     def _choose(
         self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
-    ) -> None:
+    ) -> dict[str, Any]:
         from bayesopt.acquisition.optimistic_constrained import TOLERANCE, LeastViolation, solve
 
         incumbents = surrogate.history.X[surrogate.promising_rows(N_INCUMBENTS)]
@@ -129,6 +129,7 @@ class OptimisticConstrained(ModelBased):
                 self._improvement._choose(surrogate, history, before + 1, chosen, rng)
             if len(chosen) == before:
                 break
+        return {}
 
     def optimistic_value(self, surrogate: "Surrogate", rng: np.random.Generator) -> float | None:
         """The best that the objective may be, in its units, wherever every constraint may hold.

@@ -34,6 +34,20 @@ def test_every_key_reaches_the_study(read, tmp_path):
     assert file.folder == tmp_path
 
 
+def test_beliefs_about_values_and_preferences_are_read(read):
+    value = "optimal_value: {at_most: 2.5, softness: 1e-1}\n"
+    better = "{lr: 1e-4, batch_size: 1e2, optimizer: adamw, mixture: {web: 0.5, code: 0.25, math: 0.25}}"
+    pairs = (
+        f"preferences:\n  softness: 0.05\n  pairs:\n    - better: {better}\n      worse: {better.replace('-4', '-2')}\n"
+    )
+    _, reached, preferred = read(FULL + value + pairs).priors
+    assert reached == bo.OptimalValuePrior(at_most=2.5, softness=0.1)
+    params = {"lr": 1e-4, "batch_size": 100, "optimizer": "adamw", "mixture": MIX}
+    assert preferred == bo.PreferencePrior([(params, {**params, "lr": 1e-2})], 0.05)
+    with read(SMALL + "optimal_value: {mean: 1, sd: 2}\n").open_study() as study:
+        assert study.priors == (bo.OptimalValuePrior(mean=1.0, sd=2.0),)
+
+
 def test_what_a_new_study_tries_first_is_read_as_what_the_parameters_are(read):
     first = "  - {lr: 1e-4, batch_size: 1e2, optimizer: adamw, mixture: {web: 0.5, code: 0.25, math: 0.25}}\n"
     second = first.replace("adamw", "sgd, momentum: '0.9'")
@@ -164,6 +178,24 @@ WRONG = {
         SMALL + "priors:\n  x: {center: 5, spread: 2}\n",
         r"tune\.yaml:7: priors\.x: .*does not lie in the space",
     ),
+    "a value without a sd": (
+        SMALL + "optimal_value: {mean: 2}\n",
+        r"tune\.yaml:6: optimal_value: .*both mean= and sd=",
+    ),
+    "a value of an unknown kind": (
+        SMALL + "optimal_value: {at_mots: 2}\n",
+        r"optimal_value\.at_mots: unknown key; did you mean 'at_most'",
+    ),
+    "a preference for nothing": (
+        SMALL + "preferences: {pairs: [{better: {x: 0.5}}]}\n",
+        r"tune\.yaml:6: preferences\.pairs\[0\]: 'worse' is missing",
+    ),
+    "a preference outside the space": (
+        SMALL + "preferences: {pairs: [{better: {x: 0.5}, worse: {x: 5}}]}\n",
+        r"preferences\.pairs\[0\]\.worse: .*5",
+    ),
+    "preferences without pairs": (SMALL + "preferences: {softness: 1}\n", r"preferences: 'pairs' is missing"),
+    "an empty list of preferences": (SMALL + "preferences: {pairs: []}\n", r"preferences\.pairs: .*non-empty list"),
     "a first trial of no parameter": (
         SMALL + "enqueue:\n  - {x: 0.5}\n  - {z: 0.5}\n",
         r"tune\.yaml:8: enqueue\[1\]\.z: unknown key; known here: x",

@@ -15,6 +15,7 @@ def test_the_pictures_are_functions_and_no_module_takes_their_name():
 
     assert slices is bo.plot.slices
     assert bo.plot.__all__ == [
+        "beliefs",
         "best_so_far",
         "feasibility",
         "feasible_region",

@@ -21,6 +21,7 @@ class Spread(ModelBased):
 
     def _choose(self, surrogate, history, n, chosen, rng):
         self._fill(history, n, chosen, rng)
+        return {}
 
 
 def suggest(history, n=1, seed=0, **options):
