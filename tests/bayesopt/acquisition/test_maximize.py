@@ -242,3 +242,17 @@ def test_a_looser_tolerance_ends_the_climb_sooner():
     far, near = (np.abs(search(f, space, tolerance=t) - 0.37).max() for f, t in ((loose, 1e-1), (tight, 1e-8)))
     assert near < 1e-3 < far
     assert loose.n_points < tight.n_points
+
+
+def test_a_needle_that_the_pool_misses_is_found_where_it_is_said_to_be_likely():
+    space = Space({f"x{i}": Float(0.0, 1.0) for i in range(6)})
+    needle = np.full(6, 0.77)
+
+    def peak(U):
+        # so narrow that it and its slope are 0 in floats wherever the pool is likely to be
+        value = np.exp(-((U - needle) ** 2).sum(1) / 2e-5)
+        return value, -1e5 * (U - needle) * value[:, None]
+
+    assert np.abs(search(Function(peak), space) - needle).max() > 0.05
+    found = search(Function(peak), space, likely=space.snap(needle[None] + 0.001))
+    assert np.abs(found - needle).max() <= 0.001
