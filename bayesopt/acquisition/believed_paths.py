@@ -194,12 +194,10 @@ class BeliefTerm:
         self._typical = log_mean(np.maximum(paths.after, LEAST_LOG))
         self._features = paths.surrogate.features
         self._constraints = paths.constraints
-        eligible = np.concatenate([
-            np.flatnonzero(paths.surrogate.told_probability_feasible >= 0.5),
-            len(paths.surrogate.history.X) + np.arange(paths.n_pending),
-        ])
+        told = np.flatnonzero(paths.surrogate.told_probability_feasible >= 0.5)
+        pending = len(paths.surrogate.history.X) + np.arange(paths.n_pending)
         self._objective = paths.objective
-        self._best = paths.objective.posterior[eligible].max(0) if len(eligible) else None
+        self._best = paths.objective.posterior[[*told, *pending]].max(0) if len(told) else None
 
     def added_to(self, value: FloatArray, U: FloatArray) -> FloatArray:
         """The sum of this and of values of another function, `b`, at `b x d` points of the cube.

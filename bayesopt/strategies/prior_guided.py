@@ -50,8 +50,8 @@ class PriorGuided(ModelBased):
     a wrong belief out: below a probability of 0.05 a warning says so, below 0.01 the belief no longer steers. The
     acquisition function gains the factor that `BeliefTerm` describes, and is else what it is without beliefs.
 
-    The first trial is the beliefs' mode, the second the middle of the space. The start ends after three trials if the
-    beliefs are then more likely right than wrong; else it goes on as without them.
+    The first trial is the beliefs' mode, the second the middle of the space. With a belief about the optimum's place the
+    start ends after three trials if every belief is then more likely right than wrong; else it goes on as without them.
 
     `method="pibo"` is a decaying factor on the acquisition function instead, of beliefs about the optimum's place
     alone. `method="colabo"` weighs the functions as they were before the data, which is the published estimator; a
@@ -81,8 +81,7 @@ class PriorGuided(ModelBased):
             doubt: Probability that a belief is wrong, each on its own, between 0 and 1.
             make: Makes an acquisition function of BoTorch, as in `FromBoTorch`; None for that of `ExpectedImprovement`.
                 The logs of the weights are added to its logs.
-            n_initial: Trials of the start without a belief that is more likely right than wrong, as in
-                `ExpectedImprovement`; with one it is 3 at most.
+            n_initial: Trials of the start, as in `ExpectedImprovement`, where beliefs do not shorten it.
 
         Raises:
             InvalidInputError: If an argument is not accepted.
@@ -100,9 +99,10 @@ class PriorGuided(ModelBased):
 
     @override
     def _n_start(self, history: History) -> int:
-        """Trials of the start: few while beliefs stand for what more would tell."""
+        """Trials of the start: few while a belief about the optimum's place stands for what more would tell."""
         usual = self._plain._n_start(history)
-        return min(SHORT_START, usual) if history.priors and self.method != "pibo" else usual
+        names_place = any(belief.mode() is not None for belief in history.priors)
+        return min(SHORT_START, usual) if names_place and self.method != "pibo" else usual
 
     @override
     def _guess(self, history: History, index: int) -> FloatArray | None:
@@ -130,7 +130,7 @@ class PriorGuided(ModelBased):
             paths = draw_believed_paths(surrogate, history.priors, np.vstack([history.pending, *chosen]))
             factor, verdict = self._factor(paths)
             memory = memory or _warned(history, verdict)
-            if verdict.probability < 0.5 and n_started(history) + count < self._plain._n_start(history):
+            if verdict.probabilities.min() < 0.5 and n_started(history) + count < self._plain._n_start(history):
                 self._fill(history, count + 1, chosen, rng)
             else:
                 believing = silent if factor is None else dataclasses.replace(silent, belief=factor)

@@ -1,10 +1,13 @@
 """What beliefs make of drawn functions, and what that adds to an acquisition function."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
 from bayesopt.acquisition.believed_paths import BeliefTerm, draw_believed_paths, judge
 from bayesopt.acquisition.log_expected_improvement import LogExpectedImprovement
+from bayesopt.acquisition.log_noisy_expected_improvement import LogNoisyExpectedImprovement
 from bayesopt.acquisition.slab_mixture import weigh
 from bayesopt.problem.optimal_value import OptimalValuePrior
 from bayesopt.problem.parameters import Float
@@ -164,3 +167,24 @@ def test_with_the_exact_improvement_it_is_the_improvement_of_the_weighed_functio
     # four standard errors; the jitter of 1e-6, seen by functions and not by the exact improvement, is a thousandth
     np.testing.assert_allclose(found, by_hand, atol=4 * error.max() + 1e-3)
     assert np.ptp(np.log(by_hand)) > 1.0
+
+
+@pytest.mark.parametrize("make", [LogExpectedImprovement, LogNoisyExpectedImprovement], ids=lambda make: make.__name__)
+def test_in_the_loop_it_takes_the_place_of_the_decaying_factor(make_history, make):
+    history = everything(make_history)
+    factor = term(believed(history, OptimumPrior({"x": (0.4, 0.2)})))
+    surrogate = fit_surrogate(history)
+    silent = dataclasses.replace(surrogate, history=dataclasses.replace(history, priors=()))
+    normals = np.random.default_rng(7).standard_normal((3, 3, 16))
+    plain, guided = (make(s, history.pending, normals) for s in (silent, dataclasses.replace(surrogate, belief=factor)))
+    U = points(20, 2, 3)
+    np.testing.assert_allclose(
+        guided.value_and_gradient(U)[0], plain.values(U) + factor.value_and_gradient(U)[0], rtol=1e-12
+    )
+    value, gradient = guided.value_and_gradient(U)
+    by_differences = differences(guided, U)
+    # the values alone may stop at a lower bound; where they do not, they are those that the gradient is of
+    exact = np.abs(guided.values(U) - value) < 1e-9
+    near = np.abs(by_differences - gradient).max(1) < 1e-3 * (1 + np.abs(gradient).max(1))
+    assert exact.any()
+    assert near[exact.argmax()]

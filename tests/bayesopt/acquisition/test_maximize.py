@@ -284,3 +284,17 @@ def test_following_changes_nothing_where_there_is_nothing_to_follow():
     for space in (smooth, whole):
         plain = search(hill([0.3, 0.6]), space, n_samples=8)
         assert search(hill([0.3, 0.6]), space, n_samples=8, follows=True).tolist() == plain.tolist()
+
+
+def test_a_needle_that_the_pool_misses_is_found_where_it_is_said_to_be_likely():
+    space = Space({f"x{i}": Float(0.0, 1.0) for i in range(6)})
+    needle = np.full(6, 0.77)
+
+    def peak(U):
+        # so narrow that it and its slope are 0 in floats wherever the pool is likely to be
+        value = np.exp(-((U - needle) ** 2).sum(1) / 2e-5)
+        return value, -1e5 * (U - needle) * value[:, None]
+
+    assert np.abs(search(Function(peak), space) - needle).max() > 0.05
+    found = search(Function(peak), space, likely=space.snap(needle[None] + 0.001))
+    assert np.abs(found - needle).max() <= 0.001
