@@ -34,6 +34,8 @@ MOST_EXPECTED: Final = 1e-4
 MOST_CHANCE: Final = 1e-2
 """Chance that any single point may still have then. Single points lie at the edge of what was measured, where the model
 is checked by what is near; the expectation lives on what is far from any trial, so it must be the smaller one."""
+N_NEAR: Final = 128
+"""Points of the largest chances that are looked at again under each draw."""
 CONSECUTIVE: Final = 3
 """Tells in a row after each of which the claim must hold."""
 N_DRAWS: Final = 3
@@ -41,7 +43,7 @@ N_DRAWS: Final = 3
 N_POINTS: Final = 2048
 """Points over which the expectation is taken under the most probable hyperparameters; under a draw, over a share."""
 N_CANDIDATES: Final = 512
-"""Points of them, at most, that are looked at again for a single one."""
+"""Points among which the searches for the point of largest chance and of least violation start."""
 N_STARTS: Final = 16
 """Searches for the point of largest chance."""
 _MARGIN_SD: Final = 2.0
@@ -131,13 +133,14 @@ def _judge(history: History, features: FeatureMap, models: tuple[ExactGP | None,
     if point is None:
         return None
     expected, highest = _expected(log_chance, n_regions), math.exp(chance.values(point[None])[0])
-    near = np.concatenate([point[None], pool[np.argsort(-log_chance, kind="stable")[:N_CANDIDATES]]])
-    for row in range(N_DRAWS):
-        if not _is_enough(expected, highest):
-            break
-        other = dataclasses.replace(chance, tails=[Tail(model, _laplace_draw(model, rng)) for model in fitted])
-        expected = max(expected, _expected(*other.log_chance_and_regions(pool[row::N_DRAWS])))
-        highest = max(highest, math.exp(other.values(near).max()))
+    near = np.concatenate([point[None], pool[np.argsort(-log_chance, kind="stable")[:N_NEAR]]])
+    if _is_enough(expected, highest):
+        drawn = [_laplace_draws(model, rng) for model in fitted]
+        for row in range(N_DRAWS):
+            others = [Tail(model, theta[row]) for model, theta in zip(fitted, drawn, strict=True)]
+            other = dataclasses.replace(chance, tails=others)
+            expected = max(expected, _expected(*other.log_chance_and_regions(pool[row::N_DRAWS])))
+            highest = max(highest, math.exp(other.values(near).max()))
     start = np.concatenate([history.X, point[None], pool[:N_CANDIDATES]])
     worst, _ = _worst_margin(tails, features(start))
     moved = draw_pool(history.space, start[np.argsort(worst, kind="stable")[:3]], rng)
@@ -163,8 +166,8 @@ def _expected(log_chance: FloatArray, n_regions: FloatArray) -> float:
     return float(np.mean(np.exp(log_chance) * n_regions))
 
 
-def _laplace_draw(model: ExactGP, rng: np.random.Generator) -> FloatArray:
-    """Hyperparameters drawn from the normal distribution that their posterior is like near its maximum, `h`.
+def _laplace_draws(model: ExactGP, rng: np.random.Generator) -> FloatArray:
+    """Hyperparameters drawn from the normal distribution that their posterior is like near its maximum.
 
     In no direction is it taken to be wider than the prior, as the curvature would have it where the fit stopped early.
 
@@ -173,7 +176,7 @@ def _laplace_draw(model: ExactGP, rng: np.random.Generator) -> FloatArray:
         rng: Draws them.
 
     Returns:
-        The hyperparameters, within the bounds of the fit.
+        `N_DRAWS x h`, within the bounds of the fit.
     """
     regression, theta = model.regression, model.hyperparameters
     steps = np.vstack([theta, theta + _STEP * np.eye(len(theta))])
@@ -181,6 +184,6 @@ def _laplace_draw(model: ExactGP, rng: np.random.Generator) -> FloatArray:
     prior_sd = (((prior_slopes[0] - prior_slopes[1:]) / _STEP).diagonal()) ** -0.5
     curvature = (evidence_slopes[0] - evidence_slopes[1:]) / _STEP * np.outer(prior_sd, prior_sd)
     values, vectors = np.linalg.eigh(0.5 * (curvature + curvature.T))
-    normals = rng.standard_normal(len(theta)) / np.sqrt(1.0 + np.maximum(values, 0.0))
-    drawn: FloatArray = np.clip(theta + prior_sd * (vectors @ normals), *regression.bounds())
+    normals = rng.standard_normal((N_DRAWS, len(theta))) / np.sqrt(1.0 + np.maximum(values, 0.0))
+    drawn: FloatArray = np.clip(theta + prior_sd * (normals @ vectors.T), *regression.bounds())
     return drawn

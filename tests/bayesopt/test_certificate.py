@@ -5,7 +5,7 @@ import pytest
 from scipy.optimize import minimize
 
 import bayesopt as bo
-from bayesopt.certificate import CONSECUTIVE, MOST_CHANCE, MOST_EXPECTED, _laplace_draw, claim
+from bayesopt.certificate import CONSECUTIVE, MOST_CHANCE, MOST_EXPECTED, _laplace_draws, claim
 from bayesopt.problem.parameters import Float
 from bayesopt.problem.space import Space
 from bayesopt.problem.verdict import LEAST_TOLD
@@ -136,7 +136,7 @@ def test_draws_have_the_curvature_of_the_posterior(make_history):
         [sum(s * t * log_density(theta + s * a + t * b) for s in (1, -1) for t in (1, -1)) / 4e-6 for b in step]
         for a in step
     ])
-    draws = np.array([_laplace_draw(model, np.random.default_rng(k)) for k in range(600)])
+    draws = np.vstack([_laplace_draws(model, np.random.default_rng(k)) for k in range(200)])
     covariance = np.cov(draws.T)
     expected = np.linalg.inv(-hessian)
     # A variance of 600 draws has a relative standard error of 6 per cent.

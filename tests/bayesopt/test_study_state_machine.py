@@ -196,7 +196,7 @@ class StudyAgainstModel(RuleBasedStateMachine):
         best = self.study.best_observed
         assert (best is None) == (not feasible)
         assert best is None or best.values["score"] == max(feasible)
-        assert (self.study.verdict == "feasible") == feasible  # of the others a model may say more
+        assert (self.study.verdict == "feasible") == bool(feasible)  # of the others a model may say more
         assert self.study.done == (self.charged() >= MAX_TRIALS)
         assert self.study.budget.pending == sum(t["state"] == "pending" for t in self.model)
         charged_costs = [t["cost"] for t in self.model if t["cost"] is not None and t["source"] != "external"]
