@@ -80,6 +80,32 @@ def _medians(runs: Runs, problem: Problem, names: Sequence[str], what: Any) -> l
     return [float(np.median([what(run) for run in some])) if some else math.nan for some in several]
 
 
+def _verdict(runs: Runs, problems: Sequence[Problem], names: Sequence[str], what: Any) -> str:
+    """Ours against every peer, each on the seeds that both have run; `what` is the smaller the better."""
+    decided = reached = alone = 0
+    fewest = math.inf
+    for problem in problems:
+        ours = runs.get((problem.name, OURS), {})
+        theirs = [runs.get((problem.name, name), {}) for name in names if name != OURS]
+        shared = [sorted(ours.keys() & some.keys()) for some in theirs]
+        if not shared or not all(shared):
+            continue
+        decided += 1
+        fewest = min(fewest, *(len(seeds) for seeds in shared))
+        tie = _SAME * abs(problem.minimum)
+        medians = [
+            tuple(float(np.median([what(side[seed]) for seed in seeds])) for side in (ours, some))
+            for some, seeds in zip(theirs, shared, strict=True)
+        ]
+        reached += all(mine <= their + tie for mine, their in medians)
+        alone += all(mine < their - tie for mine, their in medians)
+    seeds = f", the fewest of them {fewest}" if decided else ""
+    return (
+        f"Of the {decided} problems of {len(problems)} on which every tool of the table has run, priorwise is best or "
+        f"tied for it on {reached} and best alone on {alone}, against each peer on the seeds that both have run{seeds}."
+    )
+
+
 # -- text -------------------------------------------------------------------------------------------------------------
 
 
@@ -100,7 +126,7 @@ def _header(runs: Sequence[Run]) -> str:
 
 
 def _ends(runs: Runs, problems: Sequence[Problem], names: Sequence[str]) -> str:
-    rows, won, alone = [], 0, 0
+    rows = []
     for problem in problems:
         medians = _medians(runs, problem, names, end)
         cells = []
@@ -110,19 +136,12 @@ def _ends(runs: Runs, problems: Sequence[Problem], names: Sequence[str]) -> str:
             part = "" if share == 1.0 else f", {share:.0%} feasible"
             shown = f"{median:.6g}" if math.isfinite(median) else "none"
             cells.append(f"{shown} ({len(ends)}{part})" if ends else "-")
-        tie = _SAME * abs(problem.minimum)
-        peers = [m for m, name in zip(medians, names, strict=True) if name != OURS and not math.isnan(m)]
-        if OURS in names and peers:
-            ours = medians[names.index(OURS)]
-            won += ours <= min(peers) + tie
-            alone += ours < min(peers) - tie
         rows.append([f"{problem.name}, {problem.trials}", f"{problem.minimum:.6g}", *bold(cells, medians)])
     title = (
         "## Median least feasible value\n\nBeside each problem its trials; in brackets the number of runs, and the "
-        "share of those that found a feasible trial where it is not all of them."
+        "share of those that found a feasible trial where it is not all of them. Medians of few runs are leads."
     )
-    verdict = f"Best or tied for it: priorwise on {won} of {len(problems)}; best alone on {alone}."
-    return "\n\n".join([title, table(["problem", "minimum", *names], rows), verdict])
+    return "\n\n".join([title, table(["problem", "minimum", *names], rows), _verdict(runs, problems, names, end)])
 
 
 def _firsts(runs: Runs, problems: Sequence[Problem], names: Sequence[str]) -> str:
@@ -132,7 +151,7 @@ def _firsts(runs: Runs, problems: Sequence[Problem], names: Sequence[str]) -> st
         cells = ["-" if math.isnan(m) else f"{m:g}" if math.isfinite(m) else "none" for m in medians]
         rows.append([problem.name, *bold(cells, medians)])
     title = "## Median number of the first feasible trial\n\nThe start is common, so it is often there."
-    return title + "\n\n" + table(["problem", *names], rows)
+    return "\n\n".join([title, table(["problem", *names], rows), _verdict(runs, problems, names, first)])
 
 
 def _seed_by_seed(runs: Runs, problems: Sequence[Problem], names: Sequence[str]) -> str:
