@@ -25,7 +25,7 @@ from bayesopt.output_scale import AS_IT_IS, OutputScale, standardised, warped
 from bayesopt.problem.parameters import Simplex
 from bayesopt.problem.space import Space
 from bayesopt.record.history import History
-from bayesopt.warm_start import Remembered, fit
+from bayesopt.warm_start import SEARCH_LEAST, Remembered, fit
 from gp.errors import GPError
 from gp.models.exact import KNOWN_NOISE_FLOOR, ExactGP
 from gp.threads import single_threaded
@@ -258,7 +258,7 @@ def fit_surrogate(history: History) -> Surrogate:
     features = FeatureMap(history.space)
     history, rows = shortened(history, features(history.X), features(history.failed))
     Z = features(history.X)
-    fits = _Fits(features.groups, history.memory.get("fits"))
+    fits = _Fits(features.groups, history.memory.get("fits"), 1 + history.constraints.shape[1])
     objective, scale = None, AS_IT_IS
     if len(history.X):
         objective, scale = _fit_objective(history, Z, fits)
@@ -283,7 +283,7 @@ def fit_margins_cautiously(
     Returns:
         A model of each margin, as in `Surrogate.constraints`, and what the next call may start from.
     """
-    fits = _Fits(features.groups, memory, cautious=True)
+    fits = _Fits(features.groups, memory, history.constraints.shape[1], cautious=True)
     Z = features(history.X)
     models, _ = _fit_constraints(history, Z, fits)
     return models, fits.memory
@@ -308,8 +308,9 @@ class _Scaled:
 class _Fits:
     """Fits one model after another, each from what was remembered under its name."""
 
-    def __init__(self, groups: list[int], remembered: Any, *, cautious: bool = False) -> None:
+    def __init__(self, groups: list[int], remembered: Any, n_models: int, *, cautious: bool = False) -> None:
         self._groups = groups
+        self._searches_left = math.ceil(n_models / SEARCH_LEAST)  # the models take turns, so that no ask pays for all
         self._most_anova = 0 if cautious else _MOST_ANOVA
         self.nats_to_curve_margins = _NATS_TO_CURVE_CAUTIOUSLY if cautious else 0.0
         self._before = remembered if isinstance(remembered, Mapping) else {}
@@ -339,11 +340,12 @@ class _Fits:
         """
         before = Remembered.from_json(self._before.get(name))
         n = len(Z)
-        if before is not None and not before.needs_search(n):
+        if before is not None and not (before.needs_search(n) and self._searches_left > 0):
             scaled = curve() if before.warped else straight
-            model, after = self._fit(name, Z, noise, scaled, before)
+            model, after = self._fit(name, Z, noise, scaled, before, may_search=False)
             self._remember(name, after)
             return model, scaled
+        self._searches_left -= before is not None
         curved = curve()
         first = curved if n < _MIN_TO_CHOOSE and nats_to_curve == 0.0 else straight
         g = max(self._groups) + 1
@@ -383,14 +385,21 @@ class _Fits:
         return model
 
     def _fit(
-        self, name: str, Z: FloatArray, noise: float | None, scaled: _Scaled, before: Remembered | None
+        self,
+        name: str,
+        Z: FloatArray,
+        noise: float | None,
+        scaled: _Scaled,
+        before: Remembered | None,
+        *,
+        may_search: bool = True,
     ) -> tuple[ExactGP, Remembered | None]:
         known = np.minimum(scaled.sd, 1e3) ** 2
         X, Y, Yvar = (torch.as_tensor(array) for array in (Z, scaled.y[:, None], known[:, None]))
         additive = before is not None and before.additive
         model = ExactGP(X, Y, Yvar, groups=self._groups, noise=noise, additive=additive)
         try:
-            after = fit(model, before)
+            after = fit(model, before, may_search=may_search)
             return model, replace(after, warped=scaled.is_curved, additive=additive)
         except GPError as error:
             if before is not None and before.fits(model):

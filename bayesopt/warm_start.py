@@ -16,7 +16,7 @@ from gp.models.exact import ExactGP
 _SEARCH_GROWTH: Final = 0.1
 """A search is due when the rows have grown by this share since the last one: at 0.25 the regret over 16 problems was a
 fifth larger than with a search at every ask, which takes twice the time,"""
-_SEARCH_LEAST: Final = 3
+SEARCH_LEAST: Final = 3
 """and by at least this many."""
 _POLISH_EVERY: Final = 25
 """A polish is due after `1 + n // 25` further rows."""
@@ -71,19 +71,20 @@ class Remembered:
     def needs_search(self, n: int) -> bool:
         """Whether `n` rows call for a search from several starts."""
         grown = n - self.searched_at
-        return grown < 0 or grown >= max(_SEARCH_LEAST, _SEARCH_GROWTH * self.searched_at)
+        return grown < 0 or grown >= max(SEARCH_LEAST, _SEARCH_GROWTH * self.searched_at)
 
     def needs_polish(self, n: int) -> bool:
         """Whether `n` rows call for moving the hyperparameters at all."""
         return n - self.polished_at >= 1 + n // _POLISH_EVERY or n < self.polished_at
 
 
-def fit(model: ExactGP, before: Remembered | None) -> Remembered:
+def fit(model: ExactGP, before: Remembered | None, *, may_search: bool = True) -> Remembered:
     """Fit a model as far as that is due.
 
     Args:
         model: Moved to its new hyperparameters.
         before: What was remembered; None for nothing.
+        may_search: Whether a search that is due may be made now; one without anything remembered always is.
 
     Returns:
         What to remember.
@@ -95,7 +96,7 @@ def fit(model: ExactGP, before: Remembered | None) -> Remembered:
     n = len(regression.y)
     if before is not None and not before.fits(model):
         before = None
-    if before is None or before.needs_search(n):
+    if before is None or (may_search and before.needs_search(n)):
         starts, evaluations = regression.search_starts(), _FIRST_SEARCH_EVALUATIONS
         if before is not None:
             starts, evaluations = np.vstack([starts, before.theta]), _SEARCH_EVALUATIONS

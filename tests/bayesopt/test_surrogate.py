@@ -273,6 +273,23 @@ def test_the_same_history_and_memory_give_the_same_models_bitwise(make_history):
     assert thetas(fit_surrogate(history)) == thetas(fit_surrogate(history))
 
 
+def test_many_models_take_turns_at_the_search_that_is_due_and_none_waits_for_ever(make_history):
+    X = points(30, 2)
+    margins = np.stack([X[:, 0] * X[:, 1] - 0.1 * k for k in range(6)], 1)
+
+    def after(n, memory):
+        return fit_surrogate(
+            remembering(make_history(SQUARE, X[:n], smooth(X[:n]), constraints=margins[:n]), memory)
+        ).memory
+
+    memory = fit_surrogate(make_history(SQUARE, X[:20], smooth(X[:20]), constraints=margins[:20])).memory
+    assert [fit["searched_at"] for fit in memory.values()] == [20] * 7
+    for n in (23, 24, 25):  # a search is due three trials after the last one
+        memory = after(n, memory)
+    searched = [fit["searched_at"] for fit in memory.values()]
+    assert searched == [23] * 3 + [24] * 3 + [25]
+
+
 @pytest.mark.parametrize("memory", [None, 7, "fits", [], {"fits": None}, {"the objective": {"theta": ["a"]}}], ids=repr)
 def test_a_memory_that_is_none_changes_nothing(make_history, memory):
     history = everything(make_history, 12)
