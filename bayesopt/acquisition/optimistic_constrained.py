@@ -339,6 +339,6 @@ def theoretical_width(norm: float, noise: float, gain: float, n_outcomes: int, d
 
     Example:
         >>> round(theoretical_width(2.0, 0.5, 3.0, 2, 0.1), 4)
-        3.8699
+        3.8703
     """
     return norm + noise * math.sqrt(2.0 * (gain + 1.0 + math.log(n_outcomes / delta)))
