@@ -50,8 +50,8 @@ class PriorGuided(ModelBased):
     a wrong belief out: below a probability of 0.05 a warning says so, below 0.01 the belief no longer steers. The
     acquisition function gains the factor that `BeliefTerm` describes, and is else what it is without beliefs.
 
-    The first trial is the beliefs' mode, the second the middle of the space. With a belief about a place the start
-    ends after three trials if every belief is then more likely right than wrong; else it goes on as without them.
+    The first trial is the beliefs' mode, the second the middle of the space. With a belief about the optimum's place
+    the start ends after three trials if every belief is then more likely right than wrong; else it goes on as without.
 
     `method="pibo"` is a decaying factor on the acquisition function instead, of beliefs about the optimum's place
     alone. `method="colabo"` weighs the functions as they were before the data, which is the published estimator; a
