@@ -237,7 +237,9 @@ def _climb(
     """Local maxima over smooth and discrete columns in turns; every point returned is snapped and allowed."""
     follow: _Follow | None = None
     if follow_up and len({column.levels is None for column in space.columns}) == 2:
-        follow = partial(_follow_gradient, acquisition, space, region=region, tolerance=tolerance, continuous=True)
+        # Not held to the region: what follows may have to go far, a vessel's length by a fifth of its range.
+        whole = _bounds(space, None)
+        follow = partial(_follow_gradient, acquisition, space, region=whole, tolerance=tolerance, continuous=True)
     improved = np.arange(len(U))
     for _ in range(_ROUNDS):
         smooth_U, smooth_values = _follow_gradient(acquisition, space, U[improved], region, tolerance)
