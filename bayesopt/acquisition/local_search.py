@@ -56,7 +56,7 @@ class LocalSearch:
     space: Space
     """What can be proposed."""
     region: FloatArray
-    """Lower and upper bounds that the columns are kept in, `2 x d`; a start outside of them may stay."""
+    """Lower and upper bounds that the columns are kept in, `2 x d`, until some follow; a start outside may stay."""
     rng: np.random.Generator
     """Draws which neighbours are looked at where there are very many."""
     tolerance: float = 1e-4
@@ -114,13 +114,14 @@ class LocalSearch:
         return np.array([column.levels is None for column in self.space.columns])
 
     def _along_gradients(self, U: FloatArray, *, continuous: bool = False) -> tuple[FloatArray, FloatArray]:
-        """Where gradients lead over the smooth or the continuous columns, snapped and allowed, and the values there."""
+        """Where gradients lead over the smooth columns, or the continuous ones that follow, and the values there."""
         smooth = _smooth_columns(self.space, U)
         if continuous:
             smooth &= self._continuous
         if not smooth.any():
             return U, np.full(len(U), -np.inf)
-        low, high = self.region
+        # What follows is not held to the region: it may have to go far, a vessel's length by a fifth of its range.
+        low, high = (np.zeros_like(U[0]), np.ones_like(U[0])) if continuous else self.region
         ends = self.follow(U, np.where(smooth, np.minimum(low, U), U), np.where(smooth, np.maximum(high, U), U))
         snapped = self.space.snap(ends)
         for row in np.flatnonzero(~self.space.is_allowed(snapped)):
