@@ -98,6 +98,7 @@ SUPPORT_VECTORS = Problem(
     outcomes=remembered(_support_vectors),
     minimum=0.07927,
     source="breast cancer, five folds",
+    n_seeds=20,
     trials=25,
 )
 BOOSTED_TREES = Problem(
