@@ -69,9 +69,9 @@ class ExactGP(Model):
 
     Hyperparameters are those of maximum posterior density after `fit`, and the prior's modes before it. The prior mean
     is a constant: at its generalised least squares value for the hyperparameters at hand (profiled, so the evidence
-    carries no term for its uncertainty), or zero with `center=False`. With a `trend` a known function comes on top, times
-    a coefficient that the evidence integrates over and predictions take at its posterior mean; y is then Y over what
-    the function leaves open.
+    carries no term for its uncertainty), or zero with `center=False`. With a `trend` a known function comes on top,
+    times a coefficient that the evidence integrates over and predictions take at its posterior mean; y is then Y over
+    what the function leaves open.
 
     Reference: Rasmussen and Williams, "Gaussian Processes for Machine Learning", chapters 2 and 5; Hvarfner et al.
     2024, "Vanilla Bayesian Optimization Performs Great in High Dimensions", for a prior that grows with the dimension.
