@@ -111,27 +111,27 @@ class MeanOnCube:
         return np.array([known[key] for key in keys])
 
     def _value(self, params: Mapping[str, Any]) -> float:
-        told = dict(params)  # the law may change what it is given
         try:
-            value = self._law(dict(params))
+            value = self._law(dict(params))  # it may change what it is given
         except Exception as error:
-            raise InvalidPriorError(f"MeanPrior: the law failed at {told!r}: {error!r}") from error
-        number = as_number(f"MeanPrior: the law at {told!r}", value, InvalidPriorError)
-        if not math.isfinite(number):
+            raise InvalidPriorError(f"MeanPrior: the law failed at {params!r}: {error!r}") from error
+        if type(value) is not float:
+            value = as_number(f"MeanPrior: the law at {params!r}", value, InvalidPriorError)
+        if not math.isfinite(value):
             raise InvalidPriorError(
-                f"MeanPrior: the law is {number!r} at {told!r}; it must be finite wherever the space allows a "
+                f"MeanPrior: the law is {value!r} at {params!r}; it must be finite wherever the space allows a "
                 "configuration. Bound it there, or rule the place out by allowed=."
             )
-        return number
+        return value
 
     def gradient(self, U: FloatArray) -> FloatArray:
         """Its slopes along the columns, `m x d`, by differences; 0 along those of whole numbers and options."""
         gradient = np.zeros_like(U)
-        for column in self._smooth:
-            low, high = U.copy(), U.copy()
-            low[:, column] = np.maximum(U[:, column] - _STEP, 0.0)
-            high[:, column] = np.minimum(U[:, column] + _STEP, 1.0)
-            gradient[:, column] = (self.values(high) - self.values(low)) / (high - low)[:, column]
+        moves = _STEP * np.eye(self._space.dim)[self._smooth]
+        low, high = (np.clip(U + side[:, None], 0.0, 1.0) for side in (-moves, moves))  # smooth columns x m x d
+        values = self.values(np.concatenate([low, high]).reshape(-1, self._space.dim)).reshape(2, len(moves), len(U))
+        for column, below, above, change in zip(self._smooth, low, high, values[1] - values[0], strict=True):
+            gradient[:, column] = change / (above - below)[:, column]
         return gradient
 
     def best(self, sign: float) -> FloatArray:

@@ -43,8 +43,8 @@ class ModelBased(ABC):
     """A start without a model, then what a subclass chooses by one.
 
     The first trial is the mode of the user's belief, the best by the user's law, or the middle of the space, which with
-    a law comes second. A scrambled Sobol sequence follows up to `n_initial` trials. From then on the models are fitted at every ask. Trials
-    asked together are chosen one after another, each knowing the ones before as pending.
+    a law comes second. A scrambled Sobol sequence follows up to `n_initial` trials. From then on the models are fitted
+    at every ask. Trials asked together are chosen one after another, each knowing the ones before as pending.
     """
 
     def __init__(self, n_initial: int | None = None) -> None:
