@@ -112,7 +112,7 @@ def _law_lines(study: "Study") -> list[str]:
     with single_threaded():
         gain = fit_surrogate(history).law_gain
     if gain is None:
-        return ["Law: the same at every told trial, so that nothing speaks for or against it"]
+        return ["Law: not judged, since it hardly varies over the told trials, or a million times more than they do"]
     return [f"Law: {'in use' if gain > 0 else 'not in use'} (log evidence ratio {gain:+.1f})"]
 
 

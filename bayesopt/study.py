@@ -446,7 +446,7 @@ class Study:
             history, bound = self._history(list(self._ledger.trials.values())), self._bound_priors
             priors = tuple(prior for prior in self.priors if isinstance(prior, Prior))
         doubt = self.strategy.doubt if isinstance(self.strategy, PriorGuided) else DOUBT
-        key = (len(history.X), len(history.failed), len(bound))
+        key = (len(history.X), len(history.failed), len(bound), int(history.law is not None))
         if self._standings is None or self._standings[0] != key:
             self._standings = key, _standings(priors, history, doubt)
         return self._standings[1]

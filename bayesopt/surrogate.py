@@ -54,6 +54,8 @@ _NATS_FOR_NOISE: Final = 5.0
 _NATS_TO_CURVE_CAUTIOUSLY: Final = 10.0
 """Evidence that a curved scale of margins must gain where a claim rests on it: it takes the bound away from the
 data."""
+_LAW_RANGE: Final = 1e6
+"""How many times more or less than the objective a law may vary: beyond, nothing of it could be seen."""
 _OBJECTIVE: Final = "the objective"
 """The name of its model."""
 _CLEAN_NOISE: Final = 1e-4
@@ -411,7 +413,8 @@ class _Fits:
             gain = with_law[3] - evidence if with_law is not None else 0.0
             if with_law is not None and gain > 0.0:
                 model, scaled, after, _ = with_law
-            after = None if after is None else replace(after, law_gain=gain)
+            # JSON, as which this is kept, knows no infinities
+            after = None if after is None else replace(after, law_gain=float(np.nan_to_num(gain)))
         self._remember(name, after)
         return model, scaled
 
@@ -502,8 +505,8 @@ def _fit_objective(history: History, Z: FloatArray, fits: _Fits, law: LawFeature
         return _Scaled(w, sd * bent.slope(z), bent.slope(z), bent, is_curved=True)
 
     lawful = None  # a law is in the objective's units: it is offered as they are, and a warp without it competes
-    if law is not None and plain.unit > 0:
-        factor = law.unit / plain.unit
+    factor = 0.0 if law is None else law.unit / plain.unit
+    if law is not None and 1.0 / _LAW_RANGE < factor < _LAW_RANGE:
         trend = Trend(factor, FACTOR_SD * factor)
         lawful = replace(straight, law=law.values(history.X), trend=trend)
     model, scaled = fits.best(_OBJECTIVE, Z, None, straight, curve, _NATS_TO_WARP, lawful)

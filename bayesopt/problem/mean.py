@@ -40,8 +40,8 @@ class MeanPrior:
     """
 
     law: Callable[[dict[str, Any]], float]
-    """From a configuration to a finite number in the objective's units, always the same for the same one. It is called
-    some thousand times an ask."""
+    """From a configuration to a finite number in the objective's units, always the same for the same one; also where
+    the space forbids a configuration. It is called some thousand times an ask."""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be called.
@@ -119,8 +119,8 @@ class MeanOnCube:
             value = as_number(f"MeanPrior: the law at {params!r}", value, InvalidPriorError)
         if not math.isfinite(value):
             raise InvalidPriorError(
-                f"MeanPrior: the law is {value!r} at {params!r}; it must be finite wherever the space allows a "
-                "configuration. Bound it there, or rule the place out by allowed=."
+                f"MeanPrior: the law is {value!r} at {params!r}; it must be finite all over the ranges of the "
+                "parameters, forbidden configurations included. Bound it there."
             )
         return value
 
