@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from bayesopt.errors import TrialFailed
     from bayesopt.problem.budget import Budget, Spending
     from bayesopt.problem.constraints import LinearConstraint
+    from bayesopt.problem.mean import MeanPrior
     from bayesopt.problem.optimal_value import OptimalValuePrior
     from bayesopt.problem.outcomes import AtLeast, AtMost
     from bayesopt.problem.parameters import Choice, Float, Int, Simplex
@@ -28,6 +29,7 @@ _HOME = {
     "Float": "problem.parameters",
     "Int": "problem.parameters",
     "LinearConstraint": "problem.constraints",
+    "MeanPrior": "problem.mean",
     "OptimalValuePrior": "problem.optimal_value",
     "OptimumPrior": "problem.priors",
     "PreferencePrior": "problem.preferences",
@@ -51,6 +53,7 @@ __all__ = [
     "Float",
     "Int",
     "LinearConstraint",
+    "MeanPrior",
     "OptimalValuePrior",
     "OptimumPrior",
     "PreferencePrior",

@@ -27,7 +27,9 @@ def report(study: "Study") -> str:
     lines = [f"Study {study.name!r}: {goal}", f"Spent: {study.budget}", f"State: {study.why_stopped or 'going on'}"]
     verdict = study.verdict
     lines.append(f"Verdict: {verdict} ({verdict.evidence})")
-    lines += _best_lines(study) + _belief_lines(study) + _violation_lines(study) + _regret_lines(study)
+    lines += (
+        _best_lines(study) + _belief_lines(study) + _law_lines(study) + _violation_lines(study) + _regret_lines(study)
+    )
     failed = [trial for trial in trials if trial.state == "failed"]
     if failed:
         lines.append(f"Failed: {len(failed)} of {len(trials)} trials")
@@ -95,6 +97,23 @@ def _belief_lines(study: "Study") -> list[str]:
         odds = ": at odds with the data" if belief.probability < AT_ODDS else ""
         lines.append(f"  {_standing_text(belief)}{odds}, {_shortened(repr(belief.prior))}")
     return lines + ([f"  {_standing_text(beliefs)}, all of them"] if len(beliefs) > 1 else [])
+
+
+def _law_lines(study: "Study") -> list[str]:
+    """Whether a law is in use, and what speaks for it."""
+    history = study.history
+    if history.law is None:
+        return []
+    if len(history.ids) < MIN_TOLD:
+        return ["Law: not judged yet"]
+    from bayesopt.surrogate import fit_surrogate  # late: it brings torch
+    from gp.threads import single_threaded
+
+    with single_threaded():
+        gain = fit_surrogate(history).law_gain
+    if gain is None:
+        return ["Law: not judged, since it hardly varies over the told trials, or a million times more than they do"]
+    return [f"Law: {'in use' if gain > 0 else 'not in use'} (log evidence ratio {gain:+.1f})"]
 
 
 def _standing_text(standing: Standing | Standings) -> str:

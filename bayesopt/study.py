@@ -26,6 +26,7 @@ from bayesopt.errors import (
 from bayesopt.problem.arguments import as_number, entries, non_negative, whole_number
 from bayesopt.problem.beliefs import Prior, Standing, Standings
 from bayesopt.problem.budget import Budget, Spending
+from bayesopt.problem.mean import MeanPrior
 from bayesopt.problem.outcomes import Constraint, Objective, Outcomes
 from bayesopt.problem.priors import PriorOnCube
 from bayesopt.problem.space import Space
@@ -76,7 +77,7 @@ class Study:
         minimize: str | None = None,
         maximize: str | None = None,
         subject_to: Sequence[Constraint] = (),
-        priors: Sequence[Prior] = (),
+        priors: Sequence[Prior | MeanPrior] = (),
         budget: Budget | None = None,
         storage: str | os.PathLike[str] | StudyStore | None = None,
         name: str | None = None,
@@ -94,7 +95,8 @@ class Study:
             maximize: Name of the objective, when larger is better.
             subject_to: Outcomes that must hold, each an `AtMost` or `AtLeast`.
             priors: What you believe of the optimum: `OptimumPrior`, `OptimalValuePrior`, `PreferencePrior`. Each is
-                right or wrong on its own; those that are right hold together. The storage does not keep them.
+                right or wrong on its own; those that are right hold together. And how you believe the objective to
+                depend on the parameters, one `MeanPrior`. The storage does not keep them.
             budget: What may be spent; None sets no limit. A reopened study takes the budget given now.
             storage: A file for SQLite, a `postgresql://` URL, or a `StudyStore`; None keeps the study in memory.
             name: Its name within the storage; 'study' if omitted.
@@ -102,7 +104,7 @@ class Study:
             noise: Standard deviation of the objective's noise in its units, that of the constrained outcomes being
                 learned; 0.0 for outcomes that are all deterministic, None to learn every one.
             strategy: What proposes configurations; None takes the default, `strategies.ExpectedImprovement()`, or with
-                priors `strategies.PriorGuided()`.
+                priors of the optimum `strategies.PriorGuided()`.
             device: Where models run: 'auto' (CUDA where it is present and pays), 'cpu', 'cuda', 'cuda:1', ...
             pending_timeout: Seconds without a sign of life from the process that asked for a trial after which the
                 trial counts as lost: it fails, no longer shapes suggestions, gives its place in the budget back,
@@ -320,7 +322,7 @@ class Study:
         outcome = self._outcome(values, cost, sd, external=True)
         return self._ledger.add(canonical, outcome | {"source": "external", "told_at": now()})
 
-    def add_prior(self, prior: Prior) -> None:
+    def add_prior(self, prior: Prior | MeanPrior) -> None:
         """Take a further belief into account from the next `ask` on, judged by all that was told so far.
 
         The storage does not keep it: declare it in `priors` where the study is reopened.
@@ -435,15 +437,16 @@ class Study:
 
     @property
     def beliefs(self) -> Standings:
-        """What the data have left of each declared belief; empty without one.
+        """What the data have left of each declared belief about the optimum; empty without one.
 
         Fits the model, once after each trial told. With fewer than two told trials nothing speaks for or against.
         """
         with self._ledger.lock:
             self._ledger.refresh()
-            history, priors, bound = self._history(list(self._ledger.trials.values())), self.priors, self._bound_priors
+            history, bound = self._history(list(self._ledger.trials.values())), self._bound_priors
+            priors = tuple(prior for prior in self.priors if isinstance(prior, Prior))
         doubt = self.strategy.doubt if isinstance(self.strategy, PriorGuided) else DOUBT
-        key = (len(history.X), len(history.failed), len(bound))
+        key = (len(history.X), len(history.failed), len(bound), int(history.law is not None))
         if self._standings is None or self._standings[0] != key:
             self._standings = key, _standings(priors, history, doubt)
         return self._standings[1]
@@ -509,22 +512,32 @@ class Study:
 
     def _believe(self, priors: tuple[Any, ...]) -> None:
         """Take these beliefs for the declared ones, and the strategy that is due with them."""
-        bound = tuple(_prior(prior).on(self.space) for prior in priors)
+        weights = tuple(_prior(prior) for prior in priors if not isinstance(prior, MeanPrior))
+        bound = tuple(prior.on(self.space) for prior in weights)
+        laws = tuple(prior.on(self.space) for prior in priors if isinstance(prior, MeanPrior))
+        if len(laws) > 1:
+            raise InvalidPriorError(f"priors: expected at most one MeanPrior, got {len(laws)}; add the laws up in one.")
         if len(bound) > MAX_BELIEFS:
             raise InvalidPriorError(
                 f"priors: {len(bound)} beliefs are more than the {MAX_BELIEFS} that can be told apart; one "
                 "OptimumPrior takes any number of parameters, and one PreferencePrior any number of pairs."
             )
-        default = PriorGuided() if priors else ExpectedImprovement()
+        default = PriorGuided() if weights else ExpectedImprovement()
         strategy = default if self._given_strategy is None else self._given_strategy
         if isinstance(strategy, ModelBased) and not strategy.takes_every_belief:
-            for prior, belief in zip(priors, bound, strict=True):
+            for prior, belief in zip(weights, bound, strict=True):
                 if not isinstance(belief, PriorOnCube):
                     raise InvalidPriorError(
                         f"priors: {type(strategy).__name__} weighs places of the optimum alone and would ignore "
                         f"{prior!r}; leave strategy= out or give strategies.PriorGuided()."
                     )
+        if laws and isinstance(strategy, ModelBased) and not strategy.takes_law:
+            raise InvalidPriorError(
+                f"priors: {type(strategy).__name__} hands models to BoTorch, which cannot hold the law of a MeanPrior; "
+                "leave it out, or choose a strategy without make=."
+            )
         self.priors, self._bound_priors, self.strategy = priors, bound, strategy
+        self._law = laws[0] if laws else None
 
     def _propose(self, trials: Trials, n: int) -> list[dict[str, Any]]:
         """What the strategy suggests after these trials, as fields of new ones: a function of them and of the seed."""
@@ -570,6 +583,7 @@ class Study:
             seed=self.seed,
             noise=self.noise,
             priors=self._bound_priors,
+            law=self._law,
             device=self.device,
         )
 
@@ -709,7 +723,8 @@ def _objective(minimize: str | None, maximize: str | None) -> Objective:
 def _prior(prior: Any) -> Prior:
     if not isinstance(prior, Prior):
         raise InvalidPriorError(
-            f"priors: expected OptimumPrior(...), OptimalValuePrior(...) or PreferencePrior(...), got {prior!r}."
+            "priors: expected OptimumPrior(...), OptimalValuePrior(...), PreferencePrior(...) or MeanPrior(...), "
+            f"got {prior!r}."
         )
     return prior
 

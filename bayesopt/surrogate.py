@@ -19,6 +19,7 @@ from scipy.special import log_ndtr, ndtr
 from torch import Tensor
 
 from bayesopt.errors import InvalidInputError
+from bayesopt.law_feature import FACTOR_SD, LawFeature
 from bayesopt.long_history import shortened
 from bayesopt.margin_scale import MarginScale
 from bayesopt.output_scale import AS_IT_IS, OutputScale, standardised, warped
@@ -26,8 +27,10 @@ from bayesopt.problem.parameters import Simplex
 from bayesopt.problem.space import Space
 from bayesopt.record.history import History
 from bayesopt.warm_start import SEARCH_LEAST, Remembered, fit
+from gp.array_kernels import UNSEEN
 from gp.errors import GPError
 from gp.models.exact import KNOWN_NOISE_FLOOR, ExactGP
+from gp.regression import Trend
 from gp.threads import single_threaded
 
 FloatArray = NDArray[np.float64]
@@ -51,6 +54,10 @@ _NATS_FOR_NOISE: Final = 5.0
 _NATS_TO_CURVE_CAUTIOUSLY: Final = 10.0
 """Evidence that a curved scale of margins must gain where a claim rests on it: it takes the bound away from the
 data."""
+_LAW_RANGE: Final = 1e6
+"""How many times more or less than the objective a law may vary: beyond, nothing of it could be seen."""
+_OBJECTIVE: Final = "the objective"
+"""The name of its model."""
 _CLEAN_NOISE: Final = 1e-4
 """Learned noise variance below which an objective passes for deterministic, in units of its variance."""
 
@@ -77,12 +84,12 @@ class FeatureMap:
 
     A number is its own feature. An unordered option is a one-hot vector over sqrt(2), so that two options lie 1 apart
     like the two ends of a number's range. A mixture is the square root of its shares, whose distance is Hellinger's.
-    The features of one option or mixture share a lengthscale.
+    The features of one option or mixture share a lengthscale. The law, if there is one, comes last.
     """
 
-    def __init__(self, space: Space) -> None:
+    def __init__(self, space: Space, law: LawFeature | None = None) -> None:
         """Lay out the features of a space."""
-        self.space = space
+        self.space, self.law = space, law
         self.groups: list[int] = []
         self._numbers: tuple[list[int], list[int]] = [], []  # columns, features
         self._options: list[tuple[int, int, int]] = []  # column, first feature, options
@@ -109,6 +116,8 @@ class FeatureMap:
             column += width
         if not self.groups:
             self.groups = [0]  # a space of constants still needs a place to stand on
+        if law is not None:
+            self.groups.append(UNSEEN)
 
     def __call__(self, U: FloatArray) -> FloatArray:
         """Features `m x F` of points `m x d`."""
@@ -120,6 +129,8 @@ class FeatureMap:
             Z[np.arange(len(U)), first + option] = math.sqrt(0.5)
         for columns, features, simplex in self._mixtures:
             Z[:, features] = np.sqrt(np.maximum(simplex.shares(U[:, columns]), 0.0))
+        if self.law is not None:
+            Z[:, -1] = self.law.values(U)
         return Z
 
     def pullback(self, U: FloatArray, grad_Z: FloatArray) -> FloatArray:
@@ -139,6 +150,8 @@ class FeatureMap:
             shares = np.maximum(simplex.shares(U[:, columns]), _LEAST_SHARE)
             slopes = simplex.shares_jacobian(U[:, columns]) * (0.5 / np.sqrt(shares))[:, :, None]
             grad_U[:, columns] = np.einsum("mk,mkc->mc", grad_Z[:, features], slopes)
+        if self.law is not None:
+            grad_U += grad_Z[:, -1:] * self.law.gradient(U)
         return grad_U
 
 
@@ -166,6 +179,12 @@ class Surrogate:
     """What the next fit starts from, JSON values by the name of the model."""
     belief: LogFactor | None = None
     """What the beliefs are worth, in the place of `history.priors`; None where these weigh in as they are."""
+
+    @property
+    def law_gain(self) -> float | None:
+        """Nats that the law of a `MeanPrior` gained at the last search, in use where positive; None without one."""
+        remembered = Remembered.from_json(self.memory.get(_OBJECTIVE))
+        return None if remembered is None else remembered.law_gain
 
     def tensor(self, array: FloatArray) -> Tensor:
         """An array on the study's device, for models that pay there."""
@@ -261,7 +280,11 @@ def fit_surrogate(history: History) -> Surrogate:
     fits = _Fits(features.groups, history.memory.get("fits"), 1 + history.constraints.shape[1])
     objective, scale = None, AS_IT_IS
     if len(history.X):
-        objective, scale = _fit_objective(history, Z, fits)
+        law = LawFeature.of(history)
+        objective, scale = _fit_objective(history, Z, fits, law)
+        if objective.regression.trend is not None:
+            features = FeatureMap(history.space, law)
+            Z = features(history.X)
     constraints, scales = _fit_constraints(history, Z, fits)
     survival = _survival(history, features, Z, fits)
     return Surrogate(history, rows, features, objective, constraints, scales, survival, scale, fits.memory)
@@ -303,6 +326,10 @@ class _Scaled:
     """Between y and the outcome's units, of the objective; a constraint keeps but its sign."""
     is_curved: bool = False
     """Whether it is the curved one of two scales."""
+    law: FloatArray | None = None
+    """Values of the law, `n`; None where the model does without one."""
+    trend: Trend | None = None
+    """How much of the law y is believed to hold."""
 
 
 class _Fits:
@@ -324,6 +351,7 @@ class _Fits:
         straight: _Scaled,
         curve: Callable[[], _Scaled],
         nats_to_curve: float,
+        lawful: _Scaled | None = None,
     ) -> tuple[ExactGP, _Scaled]:
         """The model of an outcome on the scale, and with the kernel, that the evidence asked for at the last search.
 
@@ -334,14 +362,18 @@ class _Fits:
             straight: The outcome as it is.
             curve: Puts the outcome on another scale.
             nats_to_curve: Evidence that the other scale must gain.
+            lawful: The outcome as it is, with a law that its prior mean may hold; None without one.
 
         Returns:
             The model, and its scale.
         """
         before = Remembered.from_json(self._before.get(name))
         n = len(Z)
-        if before is not None and not (before.needs_search(n) and self._searches_left > 0):
+        is_judged = before is not None and (before.law_gain is None) == (lawful is None)
+        if before is not None and is_judged and not (before.needs_search(n) and self._searches_left > 0):
             scaled = curve() if before.warped else straight
+            if lawful is not None and before.follows_law:
+                scaled = lawful
             model, after = self._fit(name, Z, noise, scaled, before, may_search=False)
             self._remember(name, after)
             return model, scaled
@@ -373,9 +405,39 @@ class _Fits:
                 model, after = self._fit(name, Z, noise, scaled, replace(begin, warped=scaled.is_curved))
                 if after is not None:
                     found.append((model, scaled, after, _evidence(model, scaled) - price))
-        model, scaled, after, _ = max(found, key=lambda one: one[3])
+        model, scaled, after, evidence = max(found, key=lambda one: one[3])
+        if lawful is not None:
+            if n < _MIN_TO_CHOOSE:
+                evidence = _evidence(model, scaled)
+            with_law = self._with_law(name, Z, noise, lawful, before)
+            gain = with_law[3] - evidence if with_law is not None else 0.0
+            if with_law is not None and gain > 0.0:
+                model, scaled, after, _ = with_law
+            # JSON, as which this is kept, knows no infinities
+            after = None if after is None else replace(after, law_gain=float(np.nan_to_num(gain)))
         self._remember(name, after)
         return model, scaled
+
+    def _with_law(
+        self, name: str, Z: FloatArray, noise: float | None, lawful: _Scaled, before: Remembered | None
+    ) -> tuple[ExactGP, _Scaled, Remembered, float] | None:
+        """The better kernel for what a law leaves open, and its evidence; None where none can be fitted."""
+        n, g = len(Z), max(self._groups) + 1
+        start = before if before is not None and before.follows_law and not before.additive else None
+        found = []
+        model, after = self._fit(name, Z, noise, lawful, start)
+        if after is not None:
+            found.append((model, lawful, after, _evidence(model, lawful)))
+            if n >= _MIN_TO_CHOOSE and 2 <= g <= self._most_anova:
+                if before is not None and before.follows_law and before.additive:
+                    theta = before.theta
+                else:
+                    theta = tuple(np.insert(np.minimum(model.hyperparameters, _START_ANOVA), g, 0.0).tolist())
+                begin = Remembered(theta, n, -1, additive=True)
+                model, after = self._fit(name, Z, noise, lawful, begin)
+                if after is not None:
+                    found.append((model, lawful, after, _evidence(model, lawful) + _NATS_FOR_ARD))
+        return max(found, key=lambda one: one[3], default=None)
 
     def single(self, name: str, Z: FloatArray, y: FloatArray) -> ExactGP:
         """The model of values with a noise to be learned, on their own scale."""
@@ -395,9 +457,12 @@ class _Fits:
         may_search: bool = True,
     ) -> tuple[ExactGP, Remembered | None]:
         known = np.minimum(scaled.sd, 1e3) ** 2
+        if scaled.law is not None:
+            Z = np.column_stack([Z, scaled.law])
         X, Y, Yvar = (torch.as_tensor(array) for array in (Z, scaled.y[:, None], known[:, None]))
+        groups = self._groups + [UNSEEN] * (Z.shape[1] - len(self._groups))
         additive = before is not None and before.additive
-        model = ExactGP(X, Y, Yvar, groups=self._groups, noise=noise, additive=additive)
+        model = ExactGP(X, Y, Yvar, groups=groups, noise=noise, additive=additive, trend=scaled.trend)
         try:
             after = fit(model, before, may_search=may_search)
             return model, replace(after, warped=scaled.is_curved, additive=additive)
@@ -419,10 +484,15 @@ class _Fits:
 def _evidence(model: ExactGP, scaled: _Scaled) -> float:
     """Log density of the outcome, whichever scale the model lives on, times the prior of the hyperparameters."""
     log_slope = np.log(np.maximum(scaled.slope, np.finfo(np.float64).tiny)) - math.log(model.scale)
-    return model.log_posterior + float(log_slope.sum())
+    evidence = model.log_posterior + float(log_slope.sum())
+    if scaled.trend is not None:
+        # That the law's factor is positive is believed beforehand; the model has its normal density without a bound.
+        p = model.predictor
+        evidence += float(log_ndtr(p.slope / p.slope_sd) - log_ndtr(scaled.trend.mean / scaled.trend.sd))
+    return evidence
 
 
-def _fit_objective(history: History, Z: FloatArray, fits: _Fits) -> tuple[ExactGP, OutputScale]:
+def _fit_objective(history: History, Z: FloatArray, fits: _Fits, law: LawFeature | None) -> tuple[ExactGP, OutputScale]:
     """The objective's model, and the scale that it lives on."""
     z, plain = standardised(history.objective)
     default = math.nan if history.noise is None else history.noise
@@ -434,7 +504,12 @@ def _fit_objective(history: History, Z: FloatArray, fits: _Fits) -> tuple[ExactG
         w, bent = warped(z, plain)
         return _Scaled(w, sd * bent.slope(z), bent.slope(z), bent, is_curved=True)
 
-    model, scaled = fits.best("the objective", Z, None, straight, curve, _NATS_TO_WARP)
+    lawful = None  # a law is in the objective's units: it is offered as they are, and a warp without it competes
+    factor = 0.0 if law is None else law.unit / plain.unit
+    if law is not None and 1.0 / _LAW_RANGE < factor < _LAW_RANGE:
+        trend = Trend(factor, FACTOR_SD * factor)
+        lawful = replace(straight, law=law.values(history.X), trend=trend)
+    model, scaled = fits.best(_OBJECTIVE, Z, None, straight, curve, _NATS_TO_WARP, lawful)
     return model, scaled.scale
 
 

@@ -46,6 +46,13 @@ class Remembered:
     """Whether the evidence asked for a curved scale of the outcome at the last search,"""
     additive: bool = False
     """and for a kernel of few interactions."""
+    law_gain: float | None = None
+    """Nats that a law in the prior mean gained there; None where there was none to judge."""
+
+    @property
+    def follows_law(self) -> bool:
+        """Whether the evidence asked for the law."""
+        return self.law_gain is not None and self.law_gain > 0.0
 
     @classmethod
     def from_json(cls, memory: Any) -> "Remembered | None":
@@ -55,7 +62,8 @@ class Remembered:
         try:
             theta = tuple(float(value) for value in memory["theta"])
             at = int(memory["searched_at"]), int(memory["polished_at"])
-            found = cls(theta, *at, bool(memory["warped"]), bool(memory["additive"]))
+            gain = None if memory.get("law_gain") is None else float(memory["law_gain"])
+            found = cls(theta, *at, bool(memory["warped"]), bool(memory["additive"]), gain)
         except (KeyError, TypeError, ValueError, OverflowError):
             return None
         return found if all(abs(value) <= _LARGEST for value in theta) else None

@@ -29,6 +29,10 @@ LENGTHSCALE_LOG_SD: Final = 0.7
 """Standard deviation of the log lengthscale under its prior."""
 LENGTHSCALE_BOUNDS: Final = (0.025, 1e3)
 """Where the lengthscales are searched, in units of the cube's side."""
+UNSEEN: Final = -1
+"""The group of a feature that a kernel does not look at,"""
+_BEYOND: Final = 1e100
+"""and its lengthscale: finite, so that the feature can be had back from its quotient, whose square is 0 for floats."""
 _PIECE: Final = 2**15
 """Most numbers that are worked on at once where there is a choice: more leave the processor's cache."""
 _FEW: Final = 2048
@@ -103,7 +107,13 @@ class Kernel(ABC):
     """A kernel of unit variance with one lengthscale a group of features; its hyperparameters come as an argument."""
 
     groups: NDArray[np.intp]
-    """For each feature the index of its lengthscale, `d`; every one of `0 .. g - 1` is used."""
+    """For each feature the index of its lengthscale, `d`; every one of `0 .. g - 1` is used. A feature of `UNSEEN`
+    changes nothing."""
+
+    @functools.cached_property
+    def _unseen(self) -> NDArray[np.bool_] | None:
+        unseen = self.groups == UNSEEN
+        return unseen if unseen.any() else None
 
     @functools.cached_property
     def n_lengthscales(self) -> int:
@@ -113,6 +123,8 @@ class Kernel(ABC):
     def lengthscales(self, theta: FloatArray) -> FloatArray:
         """One lengthscale a feature, `d`."""
         scales: FloatArray = np.exp(theta[: self.n_lengthscales])[self.groups]
+        if self._unseen is not None:
+            scales[self._unseen] = _BEYOND
         return scales
 
     @abstractmethod

@@ -44,7 +44,7 @@ class Paths:
         scaled = A / p.lengthscales
         k = p.values(scaled, self._scaled_Z)
         half = k @ self._inverse_factor.T
-        mean = p.mean + half @ self._normals + k[:, : len(self._moved_by)] @ self._moved_by
+        mean = p.prior_mean(scaled) + half @ self._normals + k[:, : len(self._moved_by)] @ self._moved_by
         variance = np.maximum(1.0 - np.einsum("ij,ij->i", half, half), LEAST_VARIANCE)
         return PathsElsewhere(p.offset + p.scale * mean, p.scale**2 * variance, self, scaled, half)
 
@@ -78,7 +78,10 @@ class PathsElsewhere:
         weights = half @ paths._inverse_factor
         weights[:, : len(paths._moved_by)] += towards @ paths._moved_by.T
         values: Values = p.between(self._scaled, paths._scaled_Z)
-        return values.pullback(weights)
+        gradient = values.pullback(weights)
+        if p.slope != 0.0:
+            gradient[:, -1] += p.slope * towards.sum(1)
+        return gradient
 
 
 def draw_paths(predictor: Predictor, X: FloatArray, n_paths: int, rng: np.random.Generator) -> Paths:
@@ -107,7 +110,7 @@ def draw_paths(predictor: Predictor, X: FloatArray, n_paths: int, rng: np.random
     K.flat[:: len(K) + 1] = 1.0 + _JITTER
     L = cholesky(K, "K_ZZ of the drawn functions")
     normals = rng.standard_normal((len(scaled), n_paths))
-    before = p.mean + L @ normals
+    before = p.prior_mean(scaled) + L @ normals
     noise = np.sqrt(p.diagonal)[:, None] * rng.standard_normal((n, n_paths))
     moved_by = p.inverse_factor.T @ (p.inverse_factor @ (p.targets - before[:n] - noise))
     after = before + K[:, :n] @ moved_by

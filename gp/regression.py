@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dpotrf, dpotri, dtrtri
 
-from gp.array_kernels import FloatArray, Kernel, Values
+from gp.array_kernels import UNSEEN, FloatArray, Kernel, Values
 from gp.errors import NotPositiveDefiniteError
 from gp.quasi_newton import minimize
 
@@ -70,6 +70,16 @@ def cholesky(K: FloatArray, name: str) -> FloatArray:
         f"{name} ({len(K)} x {len(K)}): {cause}. Likely causes: (a) duplicate rows with almost no noise: merge them or "
         "raise the noise; (b) a lengthscale far above the data's range: check its prior."
     )
+
+
+@dataclass(frozen=True)
+class Trend:
+    """A prior mean that contains a known function, whose values are the last feature: `a + b times the feature`."""
+
+    mean: float
+    """Mean of b under its normal prior, in units of y a unit of the feature,"""
+    sd: float
+    """and its standard deviation."""
 
 
 @dataclass(frozen=True)
@@ -144,6 +154,8 @@ class Prediction:
         gradient = values.pullback(weights)
         if anchors is not None and along is not None and anchors.scaled is not None:
             gradient += p.between(self._scaled, anchors.scaled).pullback(along)
+        if p.slope != 0.0:
+            gradient[:, -1] += p.scale * p.slope * grad_mean.sum(1)
         return gradient
 
 
@@ -168,7 +180,11 @@ class Predictor:
     white: FloatArray
     """`L^-1` times the centred targets, `n x c`."""
     mean: float
-    """The prior mean on y."""
+    """The prior mean on y, but for a trend."""
+    slope: float = 0.0
+    """What the prior mean on y gains with a unit of the last feature: the posterior mean of the trend's b."""
+    slope_sd: float = 0.0
+    """The posterior standard deviation of b, which predictions leave out as they do that of the constant."""
     offset: float = 0.0
     """What y = 0 stands for, in units of Y."""
     scale: float = 1.0
@@ -179,6 +195,12 @@ class Predictor:
         """`K^-1` times the centred targets, `n x c`."""
         solved: FloatArray = self.inverse_factor.T @ self.white
         return solved
+
+    def prior_mean(self, scaled: FloatArray) -> float | FloatArray:
+        """The prior mean on y at points over their lengthscales, `m x d`: one number, or with a trend `m x 1`."""
+        if self.slope == 0.0:
+            return self.mean
+        return self.mean + (self.slope * self.lengthscales[-1]) * scaled[:, -1:]
 
     def between(self, scaled: FloatArray, others: FloatArray) -> Values:
         """Prior covariances on the scale of y between points over their lengthscales, `m x d` and `n x d`."""
@@ -217,7 +239,7 @@ class Predictor:
         else:  # a pool: what only `pullback` needs is made when that is called
             half = self.values(scaled, self.scaled_X) @ self.inverse_factor.T
         variance = np.maximum(1.0 - np.einsum("ij,ij->i", half, half), LEAST_VARIANCE)
-        mean = half @ self.white + self.mean
+        mean = half @ self.white + self.prior_mean(scaled)
         return Prediction(self.offset + self.scale * mean, self.scale**2 * variance, self, scaled, values, half)
 
     def anchor(self, X: FloatArray) -> Anchors:
@@ -251,7 +273,7 @@ class Predictor:
         scaled = X / self.lengthscales
         half = self.values(scaled, self.scaled_X) @ self.inverse_factor.T
         covariance = self.values(scaled, scaled) - half @ half.T
-        return half @ self.white + self.mean, covariance, half
+        return half @ self.white + self.prior_mean(scaled), covariance, half
 
     def append(
         self, X: FloatArray, targets: FloatArray, noise: FloatArray, joint: tuple[FloatArray, FloatArray, FloatArray]
@@ -307,6 +329,8 @@ class Regression:
     """The prior covariance."""
     center: bool
     """Whether the prior mean is free, or 0."""
+    trend: Trend | None = None
+    """What the prior mean has besides the constant."""
 
     @functools.cached_property
     def learns_noise(self) -> bool:
@@ -325,7 +349,8 @@ class Regression:
         rows, columns = self._pairs
         distances = np.zeros((self.kernel.n_lengthscales, len(rows)))
         for feature, group in zip(self.X.T, self.kernel.groups, strict=True):
-            distances[group] += np.square(feature[rows] - feature[columns])
+            if group != UNSEEN:
+                distances[group] += np.square(feature[rows] - feature[columns])
         return distances
 
     def without_noise(self, variance: float) -> "Regression":
@@ -371,7 +396,8 @@ class Regression:
         """Log marginal likelihood of y at the best constant mean, and its gradient.
 
         With `a = K^-1 (y - mean)` the gradient is `1/2 tr((a a' - K^-1) dK)`: the profiled mean adds nothing, since
-        the evidence is stationary in it.
+        the evidence is stationary in it. A trend's b is integrated out: with values h of its function and b of mean m
+        and variance v, y less `m h` has the covariance `K + v h h'` in the place of K.
 
         Args:
             theta: Hyperparameter vectors, `b x h`.
@@ -401,6 +427,13 @@ class Regression:
         triangle, _ = dpotri(L, lower=0, overwrite_c=1)  # the other triangle was and is 0
         inverse = triangle + triangle.T
         inverse.flat[:: n + 1] *= 0.5
+        if self.trend is not None:
+            h = self.X[:, -1]
+            towards = inverse @ h
+            precision = self.trend.sd**-2 + float(h @ towards)
+            inverse -= np.outer(towards, towards) / precision
+            log_det += math.log(self.trend.sd**2 * precision)
+            y = y - self.trend.mean * h
         alpha = inverse @ y
         if self.center:
             ones = inverse.sum(1)
@@ -495,8 +528,26 @@ class Regression:
         inverse_factor = inverse_of_factor(cholesky(k, "K_XX"))
         ones = inverse_factor.sum(1)
         white = inverse_factor @ self.y
+        slope, slope_sd = 0.0, 0.0
+        if self.trend is not None:
+            h, prior_precision = inverse_factor @ self.X[:, -1], self.trend.sd**-2
+            along = h - (ones @ h) / (ones @ ones) * ones if self.center else h  # what no constant explains
+            precision = along @ along + prior_precision
+            slope = float((along @ white + prior_precision * self.trend.mean) / precision)
+            slope_sd = float(precision**-0.5)
+            white = white - slope * h
         mean = float(ones @ white / (ones @ ones)) if self.center else 0.0
         white = (white - mean * ones)[:, None]
         return Predictor(
-            self.kernel, shape, scaled, lengthscales, inverse_factor, diagonal, self.y[:, None], white, mean
+            self.kernel,
+            shape,
+            scaled,
+            lengthscales,
+            inverse_factor,
+            diagonal,
+            self.y[:, None],
+            white,
+            mean,
+            slope,
+            slope_sd,
         )

@@ -44,9 +44,10 @@ def beliefs(study: Study) -> Figure:
     columns = min(4, max(1, len(axes)))
     rows = max(1, math.ceil(len(axes) / columns))
     figure = new_figure(max(6.0, 3.3 * columns), 0.9 + 2.4 * rows)
-    if not study.priors or len(study.history.X) < MIN_TOLD:
+    is_believed = bool(study.history.priors)
+    if not is_believed or len(study.history.X) < MIN_TOLD:
         title(figure, f"Beliefs about {objective_name(study)}")
-        say(figure.subplots(), "two told trials, and a belief, are needed" if study.priors else "nothing was believed")
+        say(figure.subplots(), "two told trials, and a belief, are needed" if is_believed else "nothing was believed")
         return figure
     standings = study.beliefs
     title(

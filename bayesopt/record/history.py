@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesopt.problem.beliefs import Belief
+from bayesopt.problem.mean import MeanOnCube
 from bayesopt.problem.outcomes import Outcomes
 from bayesopt.problem.space import Space
 from bayesopt.record.trial import Trial, copied
@@ -51,7 +52,9 @@ class History:
     noise: float | None = None
     """Standard deviation of the objective's noise; 0.0 says that every outcome is deterministic, None to learn it."""
     priors: tuple[Belief, ...] = ()
-    """What the user believes of the objective."""
+    """What the user believes of the objective,"""
+    law: MeanOnCube | None = None
+    """and the law that it is believed to follow roughly."""
     device: str = "auto"
     """Where models run: 'auto', 'cpu', 'cuda' or another torch device."""
     memory: Mapping[str, Any] = field(default_factory=dict)
@@ -139,6 +142,7 @@ def build_history(
     seed: int,
     noise: float | None,
     priors: tuple[Belief, ...],
+    law: MeanOnCube | None = None,
     device: str,
 ) -> History:
     """The history of a study's trials.
@@ -149,6 +153,7 @@ def build_history(
         seed: The study's seed.
         noise: As in `History`.
         priors: As in `History`.
+        law: As in `History`.
         device: As in `History`.
 
     Returns:
@@ -172,6 +177,7 @@ def build_history(
         seed=seed,
         noise=noise,
         priors=priors,
+        law=law,
         device=device,
         memory=_last_memory(trials),
     )

@@ -98,6 +98,12 @@ class FromBoTorch(ModelBased):
             )
         self.make = make
 
+    @property
+    @override
+    def takes_law(self) -> bool:
+        """Whether its models can hold a law in their mean."""
+        return False
+
     @override
     def _choose(
         self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator

@@ -42,9 +42,9 @@ TIGHT: Final = 1e-6, MAX_EVALUATIONS
 class ModelBased(ABC):
     """A start without a model, then what a subclass chooses by one.
 
-    The first trial is the mode of the user's belief, or the middle of the space. A scrambled Sobol sequence follows up
-    to `n_initial` trials. From then on the models are fitted at every ask. Trials asked together are chosen one after
-    another, each knowing the ones before as pending.
+    The first trial is the mode of the user's belief, the best by the user's law, or the middle of the space, which with
+    a law comes second. A scrambled Sobol sequence follows up to `n_initial` trials. From then on the models are fitted
+    at every ask. Trials asked together are chosen one after another, each knowing the ones before as pending.
     """
 
     def __init__(self, n_initial: int | None = None) -> None:
@@ -108,12 +108,16 @@ class ModelBased(ABC):
             index: How many trials were asked before.
 
         Returns:
-            At index 0, the most believed point or the middle of the space, `d`; None elsewhere, or where it is not
-            allowed.
+            At index 0, the most believed point, the best by a law, or the middle of the space, `d`; with a law the
+            middle at index 1; None elsewhere, or where it is not allowed.
         """
-        modes = [mode for prior in history.priors if (mode := prior.mode()) is not None]
+        if index == 1 and history.law is not None:
+            return middle(history)  # a wrong law then costs one trial
         if index > 0:
             return None
+        modes = [mode for prior in history.priors if (mode := prior.mode()) is not None]
+        if not modes and history.law is not None:
+            return history.law.best(history.outcomes.objective.sign)
         return likeliest(history, modes) if modes else middle(history)
 
     def _improve(self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator) -> dict[str, Any]:
@@ -141,6 +145,11 @@ class ModelBased(ABC):
     def takes_every_belief(self) -> bool:
         """Whether beliefs that name no place of the optimum count."""
         return False
+
+    @property
+    def takes_law(self) -> bool:
+        """Whether its models can hold a law in their mean."""
+        return True
 
     @abstractmethod
     def _choose(

@@ -115,6 +115,12 @@ class PriorGuided(ModelBased):
         """Whether beliefs that name no place of the optimum count."""
         return self.method != "pibo"
 
+    @property
+    @override
+    def takes_law(self) -> bool:
+        """Whether its models can hold a law in their mean."""
+        return self._plain.takes_law
+
     @override
     def _choose(
         self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator

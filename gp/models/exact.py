@@ -22,10 +22,13 @@ from gpytorch.distributions.multivariate_normal import MultivariateNormal
 from torch import Tensor
 from typing_extensions import override
 
-from gp.array_kernels import Anova, Ard, FloatArray
+from gp.array_kernels import UNSEEN, Anova, Ard, FloatArray
 from gp.errors import InvalidDataError
-from gp.regression import LEAST_VARIANCE, Predictor, Regression, cholesky
+from gp.regression import LEAST_VARIANCE, Predictor, Regression, Trend, cholesky
 
+_LEFT_OPEN: Final = 0.1
+"""What a trend leaves open has, as one more observation beside the data, this share of the variance of Y: what two or
+three values leave of a line says nothing of how far the next one lies from it."""
 KNOWN_NOISE_FLOOR: Final = 1e-6
 """Least variance of a value whose noise is known, zero included, in units of the variance of Y: keeps K well posed."""
 
@@ -66,7 +69,9 @@ class ExactGP(Model):
 
     Hyperparameters are those of maximum posterior density after `fit`, and the prior's modes before it. The prior mean
     is a constant: at its generalised least squares value for the hyperparameters at hand (profiled, so the evidence
-    carries no term for its uncertainty), or zero with `center=False`.
+    carries no term for its uncertainty), or zero with `center=False`. With a `trend` a known function comes on top,
+    times a coefficient that the evidence integrates over and predictions take at its posterior mean; y is then Y over
+    what the function leaves open.
 
     Reference: Rasmussen and Williams, "Gaussian Processes for Machine Learning", chapters 2 and 5; Hvarfner et al.
     2024, "Vanilla Bayesian Optimization Performs Great in High Dimensions", for a prior that grows with the dimension.
@@ -89,6 +94,7 @@ class ExactGP(Model):
         center: bool = True,
         lengthscale_median: float | None = None,
         additive: bool = False,
+        trend: Trend | None = None,
     ) -> None:
         """Standardise the data and put the hyperparameters at their prior's modes.
 
@@ -96,13 +102,16 @@ class ExactGP(Model):
             train_X: Features, `n x d`, float64; scaled so that a side of the search space has length about 1.
             train_Y: Observations, `n x 1`.
             train_Yvar: Known noise variances, `n x 1`, in units of Y squared; nan where unknown, None where all are.
-            groups: For each feature the index of its lengthscale, `0 .. g - 1`; None gives each its own.
+            groups: For each feature the index of its lengthscale, `0 .. g - 1`, or -1 for one that the kernel does not
+                look at; None gives each its own.
             noise: Standard deviation of the noise of the values without a known variance, in units of Y; 0.0 for
                 deterministic ones, None to learn it.
             center: Whether Y is centred and the prior mean free; otherwise Y is divided by its root mean square and the
                 prior mean stays 0, so that a sign in Y keeps its meaning.
             lengthscale_median: Median of the log-normal lengthscale prior; None for `0.5 sqrt(g)`.
             additive: Whether the kernel is `Anova`, for sums of functions of few variables, instead of `Ard`.
+            trend: A known function in the prior mean, whose values are the last feature, one of group -1; its
+                coefficient is in units of Y a unit of that feature.
 
         Raises:
             InvalidDataError: If a shape, a dtype or a value cannot be used.
@@ -112,15 +121,23 @@ class ExactGP(Model):
         d = train_X.shape[1]
         self.groups = tuple(range(d)) if groups is None else tuple(groups)
         n_groups = max(self.groups, default=-1) + 1
-        if len(self.groups) != d or set(self.groups) != set(range(n_groups)):
+        if len(self.groups) != d or set(self.groups) - {UNSEEN} != set(range(max(n_groups, 1))):
             raise InvalidDataError(
-                f"groups: expected one index a feature ({d} of them), using every one of 0 .. g - 1, got {self.groups}."
+                f"groups: expected one index a feature ({d} of them), using every one of 0 .. g - 1 and at most -1 "
+                f"beside them, got {self.groups}."
+            )
+        if trend is not None and not (center and self.groups[-1] == UNSEEN and trend.sd > 0):
+            raise InvalidDataError(
+                f"trend: expected a positive sd, a last feature of group -1 and center=True, got {trend}, the group "
+                f"{self.groups[-1]} and center={center}."
             )
         if noise is not None and not (math.isfinite(noise) and noise >= 0):
             raise InvalidDataError(f"noise: expected a finite standard deviation >= 0, or None, got {noise!r}.")
         self.center = center
         self.offset = float(train_Y.mean()) if center else 0.0
         self.scale = _spread(train_Y - self.offset)
+        if trend is not None:
+            self.scale = _left_open(train_Y[:, 0] - self.offset, train_X[:, -1], trend)
         self.train_X, self.train_Y = train_X, train_Y
         y = _array(train_Y)[:, 0]
         unknown = np.ones(len(y), dtype=bool) if train_Yvar is None else np.isnan(_array(train_Yvar)[:, 0])
@@ -136,6 +153,7 @@ class ExactGP(Model):
             unknown=unknown.astype(np.float64),
             kernel=Anova(group_array) if additive else Ard(group_array, lengthscale_median),
             center=center,
+            trend=None if trend is None else Trend(trend.mean / self.scale, trend.sd / self.scale),
         )
         self._cached: Predictor | None = None
         self.hyperparameters = self.regression.prior_mode()
@@ -270,6 +288,8 @@ class ExactGP(Model):
         scaled = X / lengthscales
         half = _between(p, scaled, scaled_X) @ inverse_factor.mT
         mean = p.mean + half @ white
+        if p.slope != 0.0:
+            mean = mean + p.slope * X[..., -1]
         covariance = _between(p, scaled, scaled) - half @ half.mT
         eye = torch.eye(X.shape[-2]).to(X)
         covariance = self.scale**2 * (covariance + LEAST_VARIANCE * eye)
@@ -339,6 +359,16 @@ def _spread(Y: Tensor) -> float:
     """Root mean square, or 1 where all values are (nearly) zero."""
     spread = float(Y.square().mean().sqrt())
     return spread if spread > 1e-12 else 1.0
+
+
+def _left_open(Y: Tensor, h: Tensor, trend: Trend) -> float:
+    """Root mean square of centred values, `n`, less their line in h with a slope within two sd of the expected one."""
+    h = h - h.mean()
+    size = float(h @ h)
+    fitted = float(h @ Y) / size if size > 0 else trend.mean
+    slope = min(max(fitted, trend.mean - 2.0 * trend.sd), trend.mean + 2.0 * trend.sd)
+    rest = (Y - slope * h).square().sum() + _LEFT_OPEN * Y.square().mean()
+    return _spread(rest.sqrt() / math.sqrt(len(Y) + 1.0))
 
 
 def _check_data(X: Tensor, Y: Tensor, Yvar: Tensor | None) -> None:

@@ -39,7 +39,8 @@ def to_single_task_gp(model: ExactGP, *, train_X: Tensor | None = None, mapping:
         A model in evaluation mode, in units of Y, on the device of its training points.
 
     Raises:
-        InvalidDataError: If just one of `train_X` and `mapping` is given, or they do not give the model's features.
+        InvalidDataError: If just one of `train_X` and `mapping` is given, they do not give the model's features, or the
+            model has a trend.
 
     Example:
         >>> X = torch.rand(8, 2, dtype=torch.float64)
@@ -47,6 +48,8 @@ def to_single_task_gp(model: ExactGP, *, train_X: Tensor | None = None, mapping:
         >>> bool(torch.allclose(to_single_task_gp(model).posterior(X).mean, model.posterior(X).mean))
         True
     """
+    if model.regression.trend is not None:
+        raise InvalidDataError("model: one with a trend in its mean cannot be converted; fit it without trend=.")
     points = _checked_points(model, train_X, mapping)
     unscaled = _unscaled(model)
     kernel = ScaleKernel(
