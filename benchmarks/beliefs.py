@@ -22,10 +22,10 @@ import numpy as np
 import torch
 from botorch.acquisition.analytic import LogExpectedImprovement
 from botorch.acquisition.prior_guided import PriorGuidedAcquisitionFunction
-from engine import append, read
 from one_thread import restart_with_one_thread
 from problems.believed import ALL, belief
 from problems.problem import Problem
+from runs import append, read
 
 import bayesopt as bo
 from bayesopt.problem.priors import PriorOnCube
