@@ -228,15 +228,20 @@ class Surrogate:
             probability *= believed
         return probability
 
+    def log_probability_feasible(self, Z: FloatArray) -> FloatArray:
+        """Log probability that every constraint that was ever measured holds, `m`, at features `m x F`."""
+        total = np.zeros(len(Z))
+        for model in self.constraints:
+            if model is not None:
+                margin = model.predictor.predict(Z)
+                total += log_ndtr(-margin.mean[:, 0] / np.sqrt(margin.variance))
+        return total
+
     def promising_rows(self, n: int) -> NDArray[np.intp]:
         """Up to n told trials: the best means among the probably feasible ones, then those nearest to feasible."""
         mean, _ = self.told_mean_sd
         # In logs and by the models: of the infeasible ones, all that were measured exactly have probability 0.
-        log_feasible = np.zeros(len(mean))
-        for model in self.constraints:
-            if model is not None:
-                margin = model.predictor.predict(self.told_features)
-                log_feasible += log_ndtr(-margin.mean[:, 0] / np.sqrt(margin.variance))
+        log_feasible = self.log_probability_feasible(self.told_features)
         order = np.lexsort((-mean, np.where(self.told_probability_feasible >= 0.5, -np.inf, -log_feasible)))
         return order[:n]
 

@@ -116,11 +116,7 @@ class _Mean(LogUtility):
 def _is_probably_fine(surrogate: Surrogate, U: FloatArray) -> NDArray[np.bool_]:
     """Whether every constraint probably holds, and a trial probably survives, at each of `m x d` points."""
     Z = surrogate.features(U)
-    log_holds, log_survives = np.zeros(len(U)), np.zeros(len(U))
-    for model in surrogate.constraints:
-        if model is not None:
-            margin = model.predictor.predict(Z)
-            log_holds += log_ndtr(-margin.mean[:, 0] / np.sqrt(margin.variance))
+    log_holds, log_survives = surrogate.log_probability_feasible(Z), np.zeros(len(U))
     if surrogate.survival is not None:
         label = surrogate.survival.predictor.predict(Z)
         log_survives = log_ndtr(label.mean[:, 0] / np.sqrt(label.variance + surrogate.survival.noise_variance))

@@ -100,9 +100,9 @@ def maximize(
     return any_untried(space, tried, rng)
 
 
-def is_untried(u: FloatArray, tried: FloatArray) -> bool:
-    """Whether a point, `d`, differs from every row of `t x d` points in some column."""
-    return not bool((np.abs(tried - u) <= SAME).all(1).any())
+def is_untried(u: FloatArray, tried: FloatArray, *, within: float = SAME) -> bool:
+    """Whether a point, `d`, differs from every row of `t x d` points in some column by more than a distance."""
+    return not bool((np.abs(tried - u) <= within).all(1).any())
 
 
 def any_untried(space: Space, tried: FloatArray, rng: np.random.Generator) -> FloatArray | None:

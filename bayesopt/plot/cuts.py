@@ -167,11 +167,5 @@ def _predicted(surrogate: "Surrogate", U: FloatArray) -> tuple[FloatArray, Float
 
 def probability_feasible(surrogate: "Surrogate", U: FloatArray) -> FloatArray:
     """Probability that every constraint that was ever measured holds, `m`, at `m x d` points of the unit cube."""
-    Z = surrogate.features(U)
-    probability = np.ones(len(U))
-    for model in surrogate.constraints:
-        if model is not None:
-            margin = model.predictor.predict(Z)
-            z = -margin.mean[:, 0] / np.sqrt(margin.variance)
-            probability *= [0.5 * math.erfc(-each / math.sqrt(2.0)) for each in z]
+    probability: FloatArray = np.exp(surrogate.log_probability_feasible(surrogate.features(U)))
     return probability

@@ -55,6 +55,26 @@ def non_negative(name: str, value: Any, error: type[InvalidInputError] = Invalid
     return number
 
 
+def probability(name: str, value: Any, error: type[InvalidInputError] = InvalidInputError) -> float:
+    """A number strictly between 0 and 1.
+
+    Args:
+        name: What the probability is of, for the message.
+        value: As in `as_number`.
+        error: What to raise.
+
+    Returns:
+        The value as a Python float.
+
+    Raises:
+        InvalidInputError: As `error`, if the value is no number between 0 and 1, both excluded.
+    """
+    number = as_number(name, value, error)
+    if not 0 < number < 1:
+        raise error(f"{name}: expected a probability between 0 and 1, both excluded, got {value!r}.")
+    return number
+
+
 def whole_number(name: str, value: Any, *, at_least: int, error: type[InvalidInputError] = InvalidInputError) -> int:
     """A whole number that is not too small.
 

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import override
 
-from bayesopt.acquisition.maximize import N_INCUMBENTS, maximize
+from bayesopt.acquisition.maximize import N_INCUMBENTS, is_untried, maximize
 from bayesopt.errors import InvalidInputError
-from bayesopt.problem.arguments import as_number, non_negative
+from bayesopt.problem.arguments import as_number, non_negative, probability
 from bayesopt.record.history import History
 from bayesopt.strategies.base import Suggestion
 from bayesopt.strategies.expected_improvement import ExpectedImprovement
@@ -87,12 +87,12 @@ class OptimisticConstrained(ModelBased):
             )
         self.norm_bound = _by_name("norm_bound", norm_bound)
         self.noise_bound = None if noise_bound is None else non_negative("noise_bound", noise_bound)
-        self.delta = _probability("delta", delta)
+        self.delta = probability("delta", delta)
         if on_stagnation not in ("improvement", "next"):
             raise InvalidInputError(f"on_stagnation: expected 'improvement' or 'next', got {on_stagnation!r}.")
         self.on_stagnation = on_stagnation
         self.violation_budget = _by_name("violation_budget", violation_budget)
-        self.violation_risk = _probability("violation_risk", violation_risk)
+        self.violation_risk = probability("violation_risk", violation_risk)
         self._improvement = ExpectedImprovement()
 
     @override
@@ -115,7 +115,7 @@ class OptimisticConstrained(ModelBased):
             tried = np.vstack([history.tried, *chosen])
             problem = self._problem(surrogate, np.vstack([history.pending, *chosen]), budget)
             solution = solve(problem, surrogate, incumbents, rng)
-            if not (np.abs(tried - solution.point) <= KNOWN).all(1).any():
+            if is_untried(solution.point, tried, within=KNOWN):
                 chosen.append(solution.point)
                 continue
             before = len(chosen)
@@ -203,13 +203,6 @@ def _positive(name: str, value: Any) -> float:
     number = as_number(name, value)
     if not (math.isfinite(number) and number > 0):
         raise InvalidInputError(f"{name}: expected a finite number above 0, or 'theory', got {value!r}.")
-    return number
-
-
-def _probability(name: str, value: Any) -> float:
-    number = as_number(name, value)
-    if not 0.0 < number < 1.0:
-        raise InvalidInputError(f"{name}: expected a probability strictly between 0 and 1, got {value!r}.")
     return number
 
 

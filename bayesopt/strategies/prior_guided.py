@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from typing_extensions import override
 
 from bayesopt.errors import InvalidInputError
-from bayesopt.problem.arguments import as_number
+from bayesopt.problem.arguments import probability
 from bayesopt.record.history import History
 from bayesopt.strategies.expected_improvement import ExpectedImprovement
 from bayesopt.strategies.from_botorch import FromBoTorch
@@ -90,9 +90,7 @@ class PriorGuided(ModelBased):
         if method not in get_args(Method):
             raise InvalidInputError(f"method: expected one of {', '.join(get_args(Method))}, got {method!r}.")
         self.method: Method = method
-        self.doubt = as_number("doubt", doubt, InvalidInputError)
-        if not 0 < self.doubt < 1:
-            raise InvalidInputError(f"doubt: expected a probability between 0 and 1, both excluded, got {doubt!r}.")
+        self.doubt = probability("doubt", doubt)
         self._plain: ModelBased = (
             ExpectedImprovement(n_initial) if make is None else FromBoTorch(make, n_initial=n_initial)
         )
