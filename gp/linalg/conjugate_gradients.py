@@ -59,8 +59,8 @@ def conjugate_gradients(
         worst = float((residual.norm(dim=-1) / right.norm(dim=-1).clamp_min(torch.finfo(right.dtype).tiny)).max())
         if worst > tolerance:
             warnings.warn(
-                f"conjugate gradients left a relative residual of {worst:.1e} after {max_iterations} products; expected "
-                f"{tolerance:.0e}. Likely cause: noise variance far below the variance of the signal.",
+                f"conjugate gradients left a relative residual of {worst:.1e} after {max_iterations} products; "
+                f"expected {tolerance:.0e}. Likely cause: noise variance far below the variance of the signal.",
                 stacklevel=2,
             )
         return x

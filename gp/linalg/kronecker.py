@@ -5,9 +5,9 @@ A covariance matrix of all cells of a grid is never formed. Its eigenvectors are
 eigenvalues appears: autograd through `eigh` is wrong where eigenvalues coincide, as they do for duplicated inputs.
 
 Alphabet. m: axes. n_i: size of axis i. N: cells of the grid, the product of the sizes. K_i: covariance of axis i,
-`n_i x n_i`, with eigenvectors Q_i and eigenvalues l_i. A: `(x) K_i + noise I`, `N x N`. D: its eigenvalues, on the grid.
-M: cells without an observation. W: their rows of `(x) Q_i`, `M x N`. B: block of the inverse of A at the missing cells,
-`M x M`. All is computed in double precision, whatever the data's.
+`n_i x n_i`, with eigenvectors Q_i and eigenvalues l_i. A: `(x) K_i + noise I`, `N x N`. D: its eigenvalues, on the
+grid. M: cells without an observation. W: their rows of `(x) Q_i`, `M x N`. B: block of the inverse of A at the missing
+cells, `M x M`. All is computed in double precision, whatever the data's.
 
 Reference: Saatci 2011, "Scalable Inference for Structured Gaussian Process Models", chapter 5; the missing cells are
 left out of A by the block inverse, as in any text on Schur complements.
