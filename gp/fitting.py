@@ -1,13 +1,13 @@
 """Hyperparameters of greatest posterior density, for every model whose likelihood torch can differentiate.
 
-Alphabet. theta: the trainable raw parameters of a module, one after another in the order of `named_parameters`, `p` of
-them. evidence: log marginal likelihood of the data, a scalar. Posterior densities are those of gpytorch: of the
-constrained parameters, without a Jacobian.
+Alphabet. theta: the trainable raw parameters of a module, one after another in the order of `modules`, `p` of them.
+evidence: log marginal likelihood of the data, a scalar. Posterior densities are those of gpytorch: of the constrained
+parameters, without a Jacobian.
 """
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -21,8 +21,8 @@ from gp.array_kernels import FloatArray
 from gp.errors import GPError, InvalidDataError
 from gp.seeding import seeded
 
-_DECREASE_TOLERANCE: Final = 1e-9
-"""L-BFGS stops where a step gains less than this share of the objective's size: a thousandth of a nat in a million."""
+_DECREASE_TOLERANCE: Final = 1e-7
+"""L-BFGS stops where a step gains less than this share of the objective's size: a thousandth of a nat in 10,000."""
 _GRADIENT_TOLERANCE: Final = 1e-5
 """L-BFGS stops where no entry of the gradient, over the objective's size at the start, is larger."""
 _SETTLED: Final = 0.1
@@ -204,6 +204,16 @@ def follow_gradient(
     )
 
 
+def _trainable(module: torch.nn.Module) -> Iterator[tuple[torch.nn.Module, str, torch.nn.Parameter]]:
+    """Each parameter that requires a gradient, once, with the module that holds it: which knows its constraint."""
+    seen = set()
+    for owner in module.modules():
+        for name, parameter in owner.named_parameters(recurse=False):
+            if parameter.requires_grad and parameter not in seen:
+                seen.add(parameter)
+                yield owner, name, parameter
+
+
 class _Theta:
     """The trainable parameters of a module as one array, with their bounds."""
 
@@ -212,10 +222,9 @@ class _Theta:
         self.parameters: list[Tensor] = []
         lower: list[FloatArray] = []
         upper: list[FloatArray] = []
-        for _, parameter, constraint in module.named_parameters_and_constraints():
-            if not parameter.requires_grad:
-                continue
+        for owner, name, parameter in _trainable(module):
             self.parameters.append(parameter)
+            constraint = owner.constraint_for_parameter_name(name) if isinstance(owner, Module) else None
             # A constraint that is enforced maps all of the real line into itself; another leaves the bounds to us.
             bounded = constraint is not None and not constraint.enforced
             for side, bound in ((lower, "lower_bound"), (upper, "upper_bound")):

@@ -5,6 +5,7 @@ the missing cells' values given the observed ones. A field on the grid that is z
 vector of the observed ones.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Final
@@ -15,7 +16,14 @@ from typing_extensions import override
 
 from gp.linalg.cholesky import cholesky_and_jitter
 from gp.linalg.conjugate_gradients import conjugate_gradients
-from gp.linalg.kronecker import KroneckerEigen, dense_evidence, grid_evidence, mode_products, observed_covariance
+from gp.linalg.kronecker import (
+    KroneckerEigen,
+    dense_evidence,
+    grid_evidence,
+    missing_block,
+    mode_products,
+    observed_covariance,
+)
 
 FEW_MISSING: Final = 2000
 """Up to so many missing cells the block B is factored."""
@@ -23,6 +31,8 @@ FEW_NUMBERS: Final = 30_000_000
 """As long as `M N`, the numbers that the exact gradient needs for that, is no larger: 240 MB."""
 FEW_OBSERVED: Final = 4096
 """Up to so many observed cells their own covariance is factored, where B cannot be."""
+_CHUNK: Final = 4_000_000
+"""Numbers held at once while variances are computed: 32 MB."""
 N_PROBES: Final = 8
 """Random vectors that estimate a trace; the exact part of the trace makes up most of it."""
 
@@ -57,6 +67,41 @@ class GridSystem(ABC):
             The same shape, zero at missing cells.
         """
 
+    def explained(self, crosses: Sequence[Tensor]) -> Tensor:
+        """What the observations explain of the variance at test cells, `c' A_oo^-1 c` for each.
+
+        Args:
+            crosses: Covariances of test points with each axis, `p_i x n_i`, float64; the test cells are their grid.
+
+        Returns:
+            `p_1 x ... x p_m`, differentiable with respect to the covariances.
+        """
+        others = [len(C) for C in crosses[1:]]
+        chunk = max(1, _CHUNK // (math.prod(others) * self.observed.numel()))
+        parts = []
+        for first in crosses[0].split(chunk):
+            fields = cross_fields([first, *crosses[1:]])
+            explained = (fields * self.solve(fields.detach())).flatten(1).sum(1)
+            # c' A^-1 c has the derivative 2 A^-1 c, of which the product with a constant solution shows half
+            parts.append((2.0 * explained - explained.detach()).reshape(len(first), *others))
+        return torch.cat(parts)
+
+    def jointly_explained(self, crosses: Sequence[Tensor], kept: Tensor) -> Tensor:
+        """What the observations explain of covariances among test cells, `c' A_oo^-1 c*` for each pair.
+
+        Args:
+            crosses: As in `explained`.
+            kept: Of the cells of all axes but the first, the last axis the fastest, those that are wanted, `t`.
+
+        Returns:
+            `p_1 t x p_1 t`, differentiable with respect to the covariances.
+        """
+        fields = cross_fields(crosses).reshape(len(crosses[0]), -1, self.observed.numel())[:, kept].flatten(0, 1)
+        solved = self.solve(fields.detach().reshape(-1, *self.observed.shape)).reshape(fields.shape)
+        product = fields @ solved.mT
+        # as in `explained`: the solutions are constants, and show half of the derivative from either side
+        return product + product.mT - product.detach()
+
     @staticmethod
     @abstractmethod
     def evidence(covariances: Sequence[Tensor], noise: Tensor, Y: Tensor, observed: Tensor, seed: int) -> Tensor:
@@ -86,6 +131,11 @@ class FullGrid(GridSystem):
     @override
     def solve(self, R: Tensor) -> Tensor:
         return self.factors.out_of(self.factors.into(R) * self.inverse)
+
+    @override
+    def explained(self, crosses: Sequence[Tensor]) -> Tensor:
+        squares = [(C @ Q).square() for C, Q in zip(crosses, self.factors.vectors, strict=True)]
+        return mode_products(squares, self.inverse)
 
     @staticmethod
     @override
@@ -129,13 +179,22 @@ class FewHoles(_Holes):
     @override
     def __init__(self, covariances: Sequence[Tensor], noise: Tensor, observed: Tensor) -> None:
         super().__init__(covariances, noise, observed)
-        W = self.factors.rows(self.missing).reshape(len(self.missing), -1)
-        B = (W * self.inverse.reshape(-1)) @ W.mT
+        over_D, B = missing_block(self.factors, self.inverse, self.missing)
         self.L, self.jitter = cholesky_and_jitter(B, "the covariance of the missing cells, inverted,")
+        V = torch.linalg.solve_triangular(self.L, over_D, upper=False)
+        self.V = V.reshape(len(self.missing), *self.observed.shape)
 
     @override
     def solve_missing(self, values: Tensor) -> Tensor:
         return torch.cholesky_solve(values.mT, self.L).mT
+
+    @override
+    def explained(self, crosses: Sequence[Tensor]) -> Tensor:
+        projected = [C @ Q for C, Q in zip(crosses, self.factors.vectors, strict=True)]
+        chunk = max(1, _CHUNK // (len(self.V) * math.prod(len(C) for C in crosses[1:])))
+        # what the zeros at the missing cells would explain, had they been observed
+        parts = [mode_products([first, *projected[1:]], self.V).square().sum(0) for first in projected[0].split(chunk)]
+        return super().explained(crosses) - torch.cat(parts)
 
 
 class ManyHoles(_Holes):
@@ -150,6 +209,10 @@ class ManyHoles(_Holes):
     @override
     def solve_missing(self, values: Tensor) -> Tensor:
         return conjugate_gradients(lambda v: self.held(FullGrid.solve(self, self.spread(v))), values)
+
+    @override
+    def explained(self, crosses: Sequence[Tensor]) -> Tensor:
+        return GridSystem.explained(self, crosses)  # by solutions: the full grid's squares know nothing of the holes
 
     @staticmethod
     @override
@@ -183,9 +246,9 @@ class FewCells(GridSystem):
     @override
     def __init__(self, covariances: Sequence[Tensor], noise: Tensor, observed: Tensor) -> None:
         super().__init__(covariances, noise, observed)
-        cells = observed.nonzero()
+        self.cells = observed.nonzero()
         variances = self.noise if self.noise.dim() == 0 else self.noise[observed]
-        A = observed_covariance(self.covariances, variances, cells)
+        A = observed_covariance(self.covariances, variances, self.cells)
         self.L, self.jitter = cholesky_and_jitter(A, "the covariance of the observed cells")
 
     @override
@@ -193,6 +256,20 @@ class FewCells(GridSystem):
         solution = torch.zeros_like(R)
         solution[:, self.observed] = torch.cholesky_solve(R[:, self.observed].mT, self.L).mT
         return solution
+
+    @override
+    def explained(self, crosses: Sequence[Tensor]) -> Tensor:
+        others = [len(C) for C in crosses[1:]]
+        chunk = max(1, _CHUNK // (math.prod(others) * len(self.L)))
+        seen = [C[:, places] for C, places in zip(crosses, self.cells.unbind(-1), strict=True)]
+        parts = []
+        for first in seen[0].split(chunk):
+            rows = first
+            for C in seen[1:]:
+                rows = rows[..., None, :] * C
+            half = torch.linalg.solve_triangular(self.L, rows.reshape(-1, len(self.L)).mT, upper=False)
+            parts.append(half.square().sum(0).reshape(len(first), *others))
+        return torch.cat(parts)
 
     @staticmethod
     @override
@@ -262,6 +339,22 @@ def kind_of_system(noise: Tensor, observed: Tensor) -> type[GridSystem]:
     if n_missing <= FEW_MISSING and n_missing * observed.numel() <= FEW_NUMBERS:
         return FewHoles
     return FewCells if n_observed <= FEW_OBSERVED else ManyHoles
+
+
+def cross_fields(crosses: Sequence[Tensor]) -> Tensor:
+    """Covariances of every test cell with every cell of the grid.
+
+    Args:
+        crosses: `p_i x n_i` for each axis.
+
+    Returns:
+        `P x n_1 x ... x n_m`, P being the product of the p_i.
+    """
+    product = crosses[0]
+    for axis, C in enumerate(crosses[1:], start=1):
+        product = product[:, None, ..., None] * C.reshape(1, len(C), *[1] * axis, C.shape[-1])
+        product = product.flatten(0, 1)
+    return product
 
 
 def _signs(shape: tuple[int, ...], seed: int, like: Tensor) -> Tensor:

@@ -152,6 +152,29 @@ class KroneckerEigen:
         return Q @ H @ Q.mT
 
 
+def missing_block(factors: KroneckerEigen, inverse: Tensor, missing: Tensor) -> tuple[Tensor, Tensor]:
+    """The block B, and the rows that make it.
+
+    Args:
+        factors: Of the axes.
+        inverse: 1 over D, on the grid.
+        missing: Indices of the missing cells along each axis, `M x m`.
+
+    Returns:
+        `W / D`, `M x N`, and B, `M x M`.
+    """
+    W = factors.rows(missing)
+    over_D = W * inverse
+    if len(missing) <= sum(factors.sizes):
+        B = over_D.reshape(len(missing), -1) @ W.reshape(len(missing), -1).mT
+    else:  # out of the eigenvectors axis by axis, which takes N sum n_i for each row instead of N M
+        places = torch.zeros_like(missing[:, 0])
+        for axis, size in enumerate(factors.sizes):
+            places = places * size + missing[:, axis]
+        B = factors.out_of(over_D).reshape(len(missing), -1)[:, places]
+    return over_D.reshape(len(missing), -1), B
+
+
 def _eigh(K: Tensor) -> tuple[Tensor, Tensor]:
     if K.is_cuda and len(K) < _SMALL_FACTOR:
         values, vectors = torch.linalg.eigh(K.cpu())
@@ -175,10 +198,10 @@ class _GridEvidence(torch.autograd.Function):
         n_missing = len(missing)
         V = torch.empty(0)
         if n_missing:
-            W = factors.rows(missing).reshape(n_missing, -1)
-            over_D = W * inverse.reshape(-1)
-            L = safe_cholesky(over_D @ W.mT, "the covariance of the missing cells, inverted,")
-            held = W @ weights.reshape(-1)  # the zeros that stand for missing values are no data: what they added
+            over_D, B = missing_block(factors, inverse, missing)
+            L = safe_cholesky(B, "the covariance of the missing cells, inverted,")
+            # the zeros that stand for missing values are no data: what they added
+            held = over_D @ coordinates.reshape(-1)
             c = torch.cholesky_solve(held[:, None], L)[:, 0]
             quadratic = quadratic - held @ c
             log_det = log_det + 2.0 * L.diagonal().log().sum()

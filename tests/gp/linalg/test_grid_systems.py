@@ -47,6 +47,38 @@ def test_solutions_are_those_of_the_dense_matrix(sizes, kind, missing, uneven):
     assert torch.allclose(solution[:, observed], expected, rtol=1e-6, atol=1e-6)
 
 
+@SIZES
+@pytest.mark.parametrize(
+    ("kind", "missing", "uneven"),
+    [
+        (FullGrid, 0.0, False),
+        (FewHoles, 0.2, False),
+        (ManyHoles, 0.2, False),
+        (FewCells, 0.2, True),
+        (UnevenNoise, 0.2, True),
+    ],
+)
+@pytest.mark.parametrize("chunk", [1, 10**6])
+def test_explained_variances_and_their_derivatives_are_those_of_the_dense_matrix(
+    sizes, kind, missing, uneven, chunk, monkeypatch
+):
+    monkeypatch.setattr(grid_systems, "_CHUNK", chunk)
+    covariances, noise, observed, _, generator = problem(sizes, missing, uneven)
+    A = observed_covariance(covariances, noise[observed] if uneven else noise, observed.nonzero()).detach()
+    crosses = [torch.randn(2 + i, n, generator=generator, requires_grad=True) for i, n in enumerate(sizes)]
+    rows = crosses[0]
+    for C in crosses[1:]:
+        rows = torch.kron(rows, C)
+    rows = rows[:, observed.flatten()]
+    expected = (rows * torch.linalg.solve(A, rows.mT).mT).sum(1).reshape([len(C) for C in crosses])
+    explained = kind(covariances, noise, observed).explained(crosses)
+    assert torch.allclose(explained, expected, rtol=1e-6)
+    weights = torch.rand(expected.shape, generator=generator)
+    gradients = (torch.autograd.grad((v * weights).sum(), crosses) for v in (explained, expected))
+    for ours, theirs in zip(*gradients, strict=True):
+        assert torch.allclose(ours, theirs, rtol=1e-5, atol=1e-5)
+
+
 @pytest.mark.parametrize(("kind", "uneven"), [(ManyHoles, False), (UnevenNoise, True)])
 def test_the_mean_of_the_estimated_gradients_is_the_gradient(kind, uneven, one_thread):
     covariances, noise, observed, lengths, generator = problem((8, 7), 0.3, uneven)
