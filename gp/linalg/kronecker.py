@@ -46,10 +46,9 @@ def mode_products(matrices: Sequence[Tensor | None], X: Tensor) -> Tensor:
         tensor([[3., 5., 7.]])
     """
     m = len(matrices)
-    for axis in range(m - 1, -1, -1):
-        matrix = matrices[axis]
-        if matrix is None:
-            continue
+    # what shrinks an axis most comes first, so that the others have less to do
+    given = [(matrix, axis) for axis, matrix in enumerate(matrices) if matrix is not None]
+    for matrix, axis in sorted(given, key=lambda each: each[0].shape[:-1].numel() / each[0].shape[-1]):
         lead, sizes = X.shape[: X.dim() - m], X.shape[X.dim() - m :]
         if axis == m - 1 and m > 1:
             X = X @ matrix.mT
@@ -141,8 +140,11 @@ class KroneckerEigen:
         Returns:
             `n_i x n_i`.
         """
-        weighted = U * self.eigenvalues(leaving_out=axis)
-        left = weighted.movedim(axis + 1, 0).reshape(len(self.values[axis]), -1)
+        others = self.eigenvalues(leaving_out=axis)
+        if U is V:  # one pass through memory less, which is what this costs where there are many fields
+            half = (U * others.sqrt()).movedim(axis + 1, 0).reshape(len(self.values[axis]), -1)
+            return half @ half.mT
+        left = (U * others).movedim(axis + 1, 0).reshape(len(self.values[axis]), -1)
         right = V.movedim(axis + 1, 0).reshape(len(self.values[axis]), -1)
         return left @ right.mT
 
@@ -208,11 +210,11 @@ class _GridEvidence(torch.autograd.Function):
             weights = weights - (c @ over_D).reshape(weights.shape)
             V = torch.linalg.solve_triangular(L, over_D, upper=False).reshape(n_missing, *weights.shape)
             trace = trace - V.square().sum()
-        gradients = []
+        fields, gradients = weights[None], []
         for axis in range(len(covariances)):
             others = [other for other in range(len(covariances)) if other != axis]
             spread = factors.eigenvalues(leaving_out=axis) * inverse
-            H = factors.pair(weights[None], weights[None], axis)
+            H = factors.pair(fields, fields, axis)
             H.diagonal().sub_(spread.sum(others) if others else spread)
             if n_missing:
                 H += factors.pair(V, V, axis)

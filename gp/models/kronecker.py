@@ -178,12 +178,13 @@ class KroneckerGP(Model, Module):
         return kind.evidence(self.covariances(), noise, self._y, self.observed, seed=0)
 
     def fit(
-        self, *, n_draws: int = 1, generator: torch.Generator | None = None, max_iterations: int = 200
+        self, *, n_draws: int = 0, generator: torch.Generator | None = None, max_iterations: int = 200
     ) -> FitReport:
         """Move the hyperparameters to the maximum of evidence times prior.
 
         Args:
-            n_draws: Starts drawn from the priors beside the present hyperparameters.
+            n_draws: Starts drawn from the priors beside the present hyperparameters; a grid holds so many values
+                that the evidence rarely has a second maximum.
             generator: Draws them, and the probes of an estimated gradient; None for a fresh one of seed 0.
             max_iterations: Of each start. An estimated gradient is followed for as many steps, at most 60.
 
