@@ -52,7 +52,8 @@ class KroneckerGP(Model, Module):
     2,000 missing cells (or 30 million numbers for their exact gradient) and 4,096 observed ones the data are solved for
     by conjugate gradients and the fit follows an unbiased estimate of the gradient.
 
-    As a model of BoTorch it takes points of the first axis and has one output for each cell of the others.
+    As a model of BoTorch it takes points of the first axis and has one output for each cell of the others;
+    `gp.models.grid_points.GridPointsGP` takes points of all axes and has one.
 
     Example:
         >>> x, z = torch.linspace(0, 1, 9).double(), torch.linspace(0, 1, 7).double()
@@ -195,7 +196,7 @@ class KroneckerGP(Model, Module):
                 n_draws=n_draws,
                 generator=generator,
                 max_iterations=max_iterations,
-                jitter=lambda: self._solution().system.jitter,
+                jitter=lambda: self.solution().system.jitter,
             )
         draws = torch.Generator().manual_seed(0) if generator is None else generator
         y = self._y
@@ -206,8 +207,12 @@ class KroneckerGP(Model, Module):
 
         return follow_gradient(self, surrogate, n_steps=min(max_iterations, 60))
 
-    def _solution(self) -> GridSolution:
-        """The data solved for at the present hyperparameters; kept until something moves."""
+    def solution(self) -> GridSolution:
+        """The data solved for at the present hyperparameters; kept until something moves.
+
+        Returns:
+            The solution, without a graph to the hyperparameters.
+        """
         state = [*self.parameters(), self.Y, *self.axes]
         now = tuple((tensor.data_ptr(), tensor._version) for tensor in state)
         if self._solved is None or self._solved[0] != now:
@@ -266,7 +271,7 @@ class KroneckerGP(Model, Module):
         observation_noise: bool | Tensor,
         posterior_transform: PosteriorTransform | None,
     ) -> Posterior:
-        query, scale = self._solution().at(points), self.outcome_scale
+        query, scale = self.solution().at(points), self.outcome_scale
         t = query.n_outputs
         if output_indices is not None and not all(-t <= index < t for index in output_indices):
             raise InvalidDataError(f"output_indices: there are {t} outputs, got {output_indices}.")
@@ -334,7 +339,7 @@ class KroneckerGP(Model, Module):
         Raises:
             InvalidDataError: If no random features are known for the kernel of the first axis.
         """
-        solution = self._solution()
+        solution = self.solution()
         return draw_grid_paths(
             self.kernels[0],
             self.axes[0],
