@@ -23,6 +23,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
+from gp.errors import NotPositiveDefiniteError
 from gp.linalg.cholesky import safe_cholesky
 
 _LOG_2PI: Final = math.log(2.0 * math.pi)
@@ -81,7 +82,16 @@ class KroneckerEigen:
 
         Returns:
             Their factors, on their device.
+
+        Raises:
+            NotPositiveDefiniteError: If an entry is not finite.
         """
+        for axis, K in enumerate(covariances):
+            if not torch.isfinite(K).all():
+                raise NotPositiveDefiniteError(
+                    f"the covariance of axis {axis} ({len(K)} x {len(K)}) holds values that are not finite. Likely "
+                    "causes: nan or infinity in its points, or a lengthscale that has overflowed."
+                )
         pairs = [_eigh(K.detach().double()) for K in covariances]
         return cls(tuple(Q for _, Q in pairs), tuple(values.clamp_min(0.0) for values, _ in pairs))
 

@@ -71,7 +71,9 @@ class KroneckerGP(Model, Module):
     observed: Tensor
     """Mask of the values."""
     offset: Tensor
+    """Mean of the observed values."""
     scale: Tensor
+    """Their standard deviation."""
     kernels: Any
     """A `ModuleList` of one kernel an axis."""
 
@@ -83,7 +85,7 @@ class KroneckerGP(Model, Module):
         *,
         kernels: Sequence[Kernel] | None = None,
     ) -> None:
-        """Standardise the observed values and put the hyperparameters at their priors' medians.
+        """Standardise the observed values and put the hyperparameters where the search for them begins.
 
         Args:
             axes: Points of each axis, `n_i x d_i`, or `n_i` for a single feature; in any units, as the default kernels'
@@ -213,7 +215,7 @@ class KroneckerGP(Model, Module):
         Returns:
             The solution, without a graph to the hyperparameters.
         """
-        state = [*self.parameters(), self.Y, *self.axes]
+        state = [*self.parameters(), *self.buffers()]
         now = tuple((tensor.data_ptr(), tensor._version) for tensor in state)
         if self._solved is None or self._solved[0] != now:
             with torch.no_grad():
