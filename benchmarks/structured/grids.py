@@ -201,7 +201,7 @@ def _growth(runs: dict[int, dict[str, Any]]) -> str:
         rows.append([name, f"{cells[0]:,} to {cells[-1]:,}", f"{exponent(cells, seconds):.2f}"])
         rows[-1].append(f"{exponent(cells[-3:], seconds[-3:]):.2f}")
     axes.set(xlabel="cells N", ylabel="seconds, evidence and gradient")
-    axes.legend()
+    axes.legend(loc="center right")
     figure.tight_layout()
     figure.savefig(_FIGURE, dpi=120)
     head = ["method", "cells N", "exponent of N", "of the last three sizes"]
