@@ -53,7 +53,7 @@ def _evidence() -> str:
     Y = X[:, :1] * (1 - torch.exp(-5 * X[:, 1:2] * T.mT))
     Y = Y + 0.01 * torch.randn(60, 52, dtype=torch.float64, generator=generator)
     length = torch.full((60, 1), 52)
-    length[:12] = torch.randint(8, 44, (12, 1), generator=generator)
+    length[:10] = torch.randint(8, 36, (10, 1), generator=generator)
     Y = torch.where(torch.arange(52) < length, Y, torch.nan)
     model = LatentKroneckerGP(X, T, Y)
     parameters = list(model.parameters())

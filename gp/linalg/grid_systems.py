@@ -21,6 +21,7 @@ from gp.linalg.kronecker import (
     KroneckerEigen,
     dense_evidence,
     grid_evidence,
+    half_solution,
     missing_block,
     mode_products,
     observed_covariance,
@@ -186,8 +187,7 @@ class FewHoles(_Holes):
         super().__init__(covariances, noise, observed)
         over_D, B = missing_block(self.factors, self.inverse, self.missing)
         self.L, self.jitter = cholesky_and_jitter(B, "the covariance of the missing cells, inverted,")
-        V = torch.linalg.solve_triangular(self.L, over_D, upper=False)
-        self.V = V.reshape(len(self.missing), *self.observed.shape)
+        self.V = half_solution(self.L, over_D).reshape(len(self.missing), *self.observed.shape)
 
     @override
     def solve_missing(self, values: Tensor) -> Tensor:

@@ -152,7 +152,11 @@ class KroneckerEigen:
         """
         others = self.eigenvalues(leaving_out=axis)
         if U is V:  # one pass through memory less, which is what this costs where there are many fields
-            half = (U * others.sqrt()).movedim(axis + 1, 0).reshape(len(self.values[axis]), -1)
+            half = U * others.sqrt()
+            if axis == len(self.values) - 1:  # its cells lie side by side already
+                flat = half.reshape(-1, half.shape[-1])
+                return flat.mT @ flat
+            half = half.movedim(axis + 1, 0).reshape(len(self.values[axis]), -1)
             return half @ half.mT
         left = (U * others).movedim(axis + 1, 0).reshape(len(self.values[axis]), -1)
         right = V.movedim(axis + 1, 0).reshape(len(self.values[axis]), -1)
@@ -187,6 +191,19 @@ def missing_block(factors: KroneckerEigen, inverse: Tensor, missing: Tensor) -> 
     return over_D.reshape(len(missing), -1), B
 
 
+def half_solution(L: Tensor, rows: Tensor) -> Tensor:
+    """`L^-1 rows`, laid out row by row: solved from the right, no matrix is transposed in memory.
+
+    Args:
+        L: Lower triangular, `M x M`.
+        rows: `M x N`.
+
+    Returns:
+        `M x N`, contiguous.
+    """
+    return torch.linalg.solve_triangular(L.mT, rows.mT, upper=True, left=False).mT
+
+
 def _eigh(K: Tensor) -> tuple[Tensor, Tensor]:
     if K.is_cuda and len(K) < _SMALL_FACTOR:
         values, vectors = torch.linalg.eigh(K.cpu())
@@ -218,7 +235,7 @@ class _GridEvidence(torch.autograd.Function):
             quadratic = quadratic - held @ c
             log_det = log_det + 2.0 * L.diagonal().log().sum()
             weights = weights - (c @ over_D).reshape(weights.shape)
-            V = torch.linalg.solve_triangular(L, over_D, upper=False).reshape(n_missing, *weights.shape)
+            V = half_solution(L, over_D).reshape(n_missing, *weights.shape)
             trace = trace - V.square().sum()
         fields, gradients = weights[None], []
         for axis in range(len(covariances)):
