@@ -113,7 +113,7 @@ def _adult(name: str) -> str:
         missing = str(int((~seen).sum()))
         rows.append([str(seed), missing, f"{errors[-1]:.4f}", f"{all_seconds[-1]:.1f}", f"{inside:.0%}"])
     return (
-        f"LCBench adult by {name}: {_N_CONFIGURATIONS} configurations, {_CUT:.0%} of the curves cut, fit and prediction. "
+        f"LCBench adult by {name}: {_N_CONFIGURATIONS} configurations, {_CUT:.0%} of the curves cut. "
         f"RMSE: median {np.median(errors):.4f}, worst {max(errors):.4f}; all values have the standard deviation "
         f"{data['Y'].std():.3f}. Seconds: median {np.median(all_seconds):.1f}, worst {max(all_seconds):.1f}.\n\n"
         + table(["seed", "missing", "RMSE", "seconds", "within the 90 % band of an observation"], rows)
