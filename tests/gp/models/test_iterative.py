@@ -108,6 +108,7 @@ def test_the_posterior_is_differentiable_in_the_points(q):
     torch.testing.assert_close((gradient * step).sum(), slope, rtol=1e-3, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_paths_have_the_exact_mean_and_variance_within_four_standard_errors():
     model = model_of()
     paths = model.draw_paths(4096, torch.Generator().manual_seed(1))
@@ -160,11 +161,14 @@ def test_further_observations_have_the_noise_that_is_said():
     torch.testing.assert_close(after.noise_variances[:-10], model.noise_variances)
 
 
+@pytest.mark.slow
 def test_a_hundred_further_rows_take_less_than_a_third_of_the_passes_of_a_cold_start():
-    X, Y = data(2100)
-    options = {"noise": 1.0, "passes": 1000}
-    model = IterativeGP(X[:2000], Y[:2000], **options)
-    after = model.condition_on_observations(X[2000:], Y[2000:])
+    X = torch.rand(1300, 8)
+    Y = 3.0 * torch.sin(5 * X).sum(1, keepdim=True) + torch.randn(1300, 1)
+    kernel = MaternKernel(nu=1.5)
+    kernel.lengthscale = 0.5
+    options = {"kernel": kernel, "noise": 1.0, "passes": 1000, "n_paths": 4}
+    after = IterativeGP(X[:1200], Y[:1200], **options).condition_on_observations(X[1200:], Y[1200:])
     cold = IterativeGP(X, Y, **options)
     assert after.solution.converged and cold.solution.converged
     assert after.solution.passes < cold.solution.passes / 3
