@@ -1,4 +1,4 @@
-"""Claim: within 20 passes over the kernel matrix, alternating projections predict as well as the exact GP of 15,000 rows.
+"""Claim: within 20 passes over the kernel matrix, alternating projections predict 15,000 rows as the exact GP does.
 
 Baselines: stochastic dual descent with its own step, conjugate gradients, the same with a pivoted Cholesky
 preconditioner of rank 100, and the exact posterior by a Cholesky factorisation in float64, all in this process. Metric:
