@@ -78,6 +78,7 @@ class KernelSystem:
         self.inverse_order = torch.argsort(self.order)
         self.X, self.noise = X.detach()[self.order], noise.detach()[self.order]
         self.n = len(X)
+        self._wanted_block_size = block_size
         self.block_size = min(block_size, self.n)
         full = self.n**2 * X.element_size() <= FULL_PRECISION_BYTES
         self.row_dtype = X.dtype if full else torch.float32
@@ -113,7 +114,7 @@ class KernelSystem:
         after.inverse_order = torch.cat([self.inverse_order, further])
         after.X, after.noise = torch.cat([self.X, X.detach()]), torch.cat([self.noise, noise.detach()])
         after.n = self.n + len(X)
-        after.block_size = min(max(self.block_size, BLOCK_SIZE), after.n)
+        after.block_size = min(self._wanted_block_size, after.n)
         kept = after.n**2 * torch.finfo(self.row_dtype).bits // 8 <= self._most_bytes
         after._K = after._evaluated(self._K) if kept else None
         return after

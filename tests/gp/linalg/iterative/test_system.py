@@ -41,7 +41,7 @@ def test_further_points_come_after_the_others(most_bytes):
     V = torch.randn(50, 2)
     torch.testing.assert_close(grown.product(V), whole.product(V))
     assert torch.equal(grown.order, order) and torch.equal(grown.inverse_order, whole.inverse_order)
-    assert grown.is_kept == whole.is_kept
+    assert grown.is_kept == whole.is_kept and grown.starts == whole.starts == [0, 18]
 
 
 def test_a_large_matrix_is_kept_in_single_precision(monkeypatch):
