@@ -1,0 +1,1 @@
+"""Solvers of `(K + D) x = b` for kernel matrices too large to factor: one file each, one interface."""
