@@ -26,7 +26,7 @@ from bayesopt.output_scale import AS_IT_IS, OutputScale, standardised, warped
 from bayesopt.problem.parameters import Simplex
 from bayesopt.problem.space import Space
 from bayesopt.record.history import History
-from bayesopt.warm_start import SEARCH_LEAST, Remembered, fit
+from bayesopt.warm_start import Remembered, fit
 from gp.array_kernels import UNSEEN
 from gp.errors import GPError
 from gp.models.exact import KNOWN_NOISE_FLOOR, ExactGP
@@ -38,6 +38,8 @@ FloatArray = NDArray[np.float64]
 _NATS_TO_WARP: Final = 1.0
 """Evidence that a warp of the objective must gain. With 5 nats, over 12 seeds, an SVM's log loss was left at twice the
 regret, and nothing gained elsewhere; with 0 it was as good as with 2."""
+_TURNS: Final = 6
+"""Asks over which many models spread the searches that are due, the longest due first, so that no ask pays for all."""
 _MIN_TO_CHOOSE: Final = 8
 """Told trials below which there is no choosing between scales and kernels."""
 _NATS_FOR_ARD: Final = 3.0
@@ -282,7 +284,7 @@ def fit_surrogate(history: History) -> Surrogate:
     features = FeatureMap(history.space)
     history, rows = shortened(history, features(history.X), features(history.failed))
     Z = features(history.X)
-    fits = _Fits(features.groups, history.memory.get("fits"), 1 + history.constraints.shape[1])
+    fits = _Fits(features.groups, history.memory.get("fits"), len(history.X), 1 + history.constraints.shape[1])
     objective, scale = None, AS_IT_IS
     if len(history.X):
         law = LawFeature.of(history)
@@ -311,7 +313,7 @@ def fit_margins_cautiously(
     Returns:
         A model of each margin, as in `Surrogate.constraints`, and what the next call may start from.
     """
-    fits = _Fits(features.groups, memory, history.constraints.shape[1], cautious=True)
+    fits = _Fits(features.groups, memory, len(history.X), history.constraints.shape[1], cautious=True)
     Z = features(history.X)
     models, _ = _fit_constraints(history, Z, fits)
     return models, fits.memory
@@ -340,12 +342,17 @@ class _Scaled:
 class _Fits:
     """Fits one model after another, each from what was remembered under its name."""
 
-    def __init__(self, groups: list[int], remembered: Any, n_models: int, *, cautious: bool = False) -> None:
+    def __init__(
+        self, groups: list[int], remembered: Any, n_rows: int, n_models: int, *, cautious: bool = False
+    ) -> None:
         self._groups = groups
-        self._searches_left = math.ceil(n_models / SEARCH_LEAST)  # the models take turns, so that no ask pays for all
+        memories = remembered if isinstance(remembered, Mapping) else {}
+        self._before = {name: found for name in memories if (found := Remembered.from_json(memories[name]))}
+        due = [name for name, before in self._before.items() if before.needs_search(n_rows)]
+        due.sort(key=lambda name: self._before[name].searched_at)
+        self._may_search = due[: math.ceil(n_models / _TURNS)]
         self._most_anova = 0 if cautious else _MOST_ANOVA
         self.nats_to_curve_margins = _NATS_TO_CURVE_CAUTIOUSLY if cautious else 0.0
-        self._before = remembered if isinstance(remembered, Mapping) else {}
         self.memory: dict[str, Any] = {}
 
     def best(
@@ -372,17 +379,16 @@ class _Fits:
         Returns:
             The model, and its scale.
         """
-        before = Remembered.from_json(self._before.get(name))
+        before = self._before.get(name)
         n = len(Z)
         is_judged = before is not None and (before.law_gain is None) == (lawful is None)
-        if before is not None and is_judged and not (before.needs_search(n) and self._searches_left > 0):
+        if before is not None and is_judged and not (before.needs_search(n) and name in self._may_search):
             scaled = curve() if before.warped else straight
             if lawful is not None and before.follows_law:
                 scaled = lawful
             model, after = self._fit(name, Z, noise, scaled, before, may_search=False)
             self._remember(name, after)
             return model, scaled
-        self._searches_left -= before is not None
         curved = curve()
         first = curved if n < _MIN_TO_CHOOSE and nats_to_curve == 0.0 else straight
         g = max(self._groups) + 1
@@ -407,6 +413,8 @@ class _Fits:
                 additive = Remembered(tuple(theta.tolist()), n, -1, additive=True)
                 starts += [(straight, additive, -_NATS_FOR_ARD), (curved, additive, nats_to_curve - _NATS_FOR_ARD)]
             for scaled, begin, price in starts:
+                if len(found) == 3 and max(found[1][3], found[2][3]) < found[0][3]:
+                    break  # neither the scale nor the kernel gains alone
                 model, after = self._fit(name, Z, noise, scaled, replace(begin, warped=scaled.is_curved))
                 if after is not None:
                     found.append((model, scaled, after, _evidence(model, scaled) - price))
@@ -447,7 +455,7 @@ class _Fits:
     def single(self, name: str, Z: FloatArray, y: FloatArray) -> ExactGP:
         """The model of values with a noise to be learned, on their own scale."""
         scaled = _Scaled(y, np.full(len(y), math.nan), np.ones(len(y)))
-        model, after = self._fit(name, Z, None, scaled, Remembered.from_json(self._before.get(name)))
+        model, after = self._fit(name, Z, None, scaled, self._before.get(name))
         self._remember(name, after)
         return model
 

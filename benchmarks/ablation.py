@@ -133,6 +133,10 @@ VARIANTS: dict[str, tuple[Callable[[], ExitStack], type[ExpectedImprovement]]] =
         _attributes((bayesopt.warm_start.Remembered, "needs_search", lambda self, n: n != self.searched_at)),
         ExpectedImprovement,
     ),
+    "no polish between searches": (
+        _attributes((bayesopt.warm_start.Remembered, "needs_polish", lambda self, n: False)),
+        ExpectedImprovement,
+    ),
     "no start of the fit that is rough and clean": (
         _attributes((gp.regression, "_RESTARTS", gp.regression._RESTARTS[:3])),
         ExpectedImprovement,

@@ -24,7 +24,7 @@ from typing_extensions import override
 
 from gp.array_kernels import UNSEEN, Anova, Ard, FloatArray
 from gp.errors import InvalidDataError
-from gp.regression import LEAST_VARIANCE, Predictor, Regression, Trend, cholesky
+from gp.regression import LEAST_VARIANCE, TOLERANCE, Predictor, Regression, Trend, cholesky
 
 _LEFT_OPEN: Final = 0.1
 """What a trend leaves open has, as one more observation beside the data, this share of the variance of Y: what two or
@@ -198,12 +198,15 @@ class ExactGP(Model):
         theta = self._theta[None]
         return float(self.regression.log_evidence(theta)[0][0] + self.regression.log_prior(theta)[0][0])
 
-    def fit(self, *, starts: FloatArray | None = None, max_evaluations: int = 30) -> "ExactGP":
+    def fit(
+        self, *, starts: FloatArray | None = None, max_evaluations: int = 30, tolerance: float = TOLERANCE
+    ) -> "ExactGP":
         """Move the hyperparameters to the maximum of evidence times prior.
 
         Args:
             starts: Hyperparameter vectors to start from, `b x h`; None for three that cover the prior.
             max_evaluations: Evaluations of the whole stack of starts, at most.
+            tolerance: A start is done when a step gains less, in nats.
 
         Returns:
             This model.
@@ -212,7 +215,7 @@ class ExactGP(Model):
             NotPositiveDefiniteError: If the kernel matrix cannot be factored at any start.
         """
         starts = self.regression.search_starts() if starts is None else starts
-        self.hyperparameters = self.regression.fit(starts, max_evaluations)
+        self.hyperparameters = self.regression.fit(starts, max_evaluations, tolerance)
         return self
 
     # -- prediction -----------------------------------------------------------------------------------------------

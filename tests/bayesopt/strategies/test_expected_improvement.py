@@ -81,9 +81,9 @@ def test_what_was_fitted_is_remembered_with_every_trial_and_saves_the_next_fit(m
     sizes = []
     original = ExactGP.fit
 
-    def counted(self, *, starts, max_evaluations):
+    def counted(self, *, starts, max_evaluations, **options):
         sizes.append(len(starts) * max_evaluations)
-        return original(self, starts=starts, max_evaluations=max_evaluations)
+        return original(self, starts=starts, max_evaluations=max_evaluations, **options)
 
     monkeypatch.setattr(ExactGP, "fit", counted)
     next_history = make_history(CUBE, X, smooth(X))
