@@ -4,10 +4,11 @@ Every model here is a `botorch.models.model.Model`. Nothing in this package know
 """
 
 from gp.models.exact import ExactGP
+from gp.models.grid_points import GridPointsGP
 from gp.models.kronecker import KroneckerGP
 from gp.models.latent_kronecker import LatentKroneckerGP
 from gp.models.single_task import to_single_task_gp
 
 __priorwise__ = True  # how `bayesopt` tells this package from another of the same name
 
-__all__ = ["ExactGP", "KroneckerGP", "LatentKroneckerGP", "to_single_task_gp"]
+__all__ = ["ExactGP", "GridPointsGP", "KroneckerGP", "LatentKroneckerGP", "to_single_task_gp"]

@@ -23,7 +23,7 @@ from torch import Tensor
 from gp.errors import InvalidDataError
 from gp.linalg.cholesky import safe_cholesky
 from gp.linalg.grid_systems import GridSystem
-from gp.linalg.kronecker import KroneckerEigen, mode_products
+from gp.linalg.kronecker import mode_products
 from gp.seeding import seeded
 
 _NEGLIGIBLE: Final = 1e-12
@@ -42,7 +42,9 @@ class AxisFactor:
     """Rows for the points, `p_i x (n_i + e_i)`."""
 
 
-def axis_factor(vectors: Tensor, values: Tensor, cross: Tensor | None, within: Tensor | None) -> AxisFactor:
+def axis_factor(
+    vectors: Tensor, values: Tensor, cross: Tensor | None = None, within: Tensor | None = None
+) -> AxisFactor:
     """Factor an axis with its test points.
 
     Args:
@@ -146,7 +148,6 @@ class GridPaths:
 def draw_grid_paths(
     kernel: Kernel,
     axis: Tensor,
-    factors: KroneckerEigen,
     system: GridSystem,
     Y: Tensor,
     restore: Callable[[Tensor], Tensor],
@@ -163,7 +164,6 @@ def draw_grid_paths(
     Args:
         kernel: Of the first axis; one for which BoTorch knows random features.
         axis: Its points, `n_1 x d`.
-        factors: Of all axes.
         system: Of the observed cells.
         Y: Values, `n_1 x ... x n_m`, float64.
         restore: From values of Y to the units of the result.
@@ -186,8 +186,9 @@ def draw_grid_paths(
             f"kernels: no random features are known for {type(kernel).__name__}, the kernel of the first axis. Give a "
             "Matérn or RBF kernel, scaled or not, or draw from `model.posterior(X)`, which needs none."
         ) from error
-    others = [Q * values.sqrt() for Q, values in zip(factors.vectors[1:], factors.values[1:], strict=True)]
-    sizes = factors.sizes
+    eigen = system.factors
+    others = [Q * values.sqrt() for Q, values in zip(eigen.vectors[1:], eigen.values[1:], strict=True)]
+    sizes = eigen.sizes
 
     def draw(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator, dtype=Y.dtype, device=Y.device)

@@ -8,6 +8,7 @@ vector of the observed ones.
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Final
 
 import torch
@@ -55,6 +56,11 @@ class GridSystem(ABC):
         """
         self.covariances = [K.detach().double() for K in covariances]
         self.noise, self.observed = noise.detach().double(), observed
+
+    @cached_property
+    def factors(self) -> KroneckerEigen:
+        """Eigenvectors and eigenvalues of the axes."""
+        return KroneckerEigen.of(self.covariances)
 
     @abstractmethod
     def solve(self, R: Tensor) -> Tensor:
@@ -125,7 +131,6 @@ class FullGrid(GridSystem):
     @override
     def __init__(self, covariances: Sequence[Tensor], noise: Tensor, observed: Tensor) -> None:
         super().__init__(covariances, noise, observed)
-        self.factors = KroneckerEigen.of(self.covariances)
         self.inverse = (self.factors.eigenvalues() + self.noise).reciprocal()
 
     @override

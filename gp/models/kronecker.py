@@ -30,22 +30,16 @@ from typing_extensions import override
 
 from gp.errors import GPError, InvalidDataError
 from gp.fitting import FitReport, fit_hyperparameters, follow_gradient
-from gp.grid_paths import AxisFactor, GridPaths, axis_factor, draw_grid_paths, n_normals, split_normals, update_weights
+from gp.grid_paths import GridPaths, draw_grid_paths
 from gp.kernels.axis_kernel import axis_kernel
-from gp.linalg.grid_systems import GridSystem, kind_of_system
-from gp.linalg.kronecker import KroneckerEigen, mode_products
+from gp.linalg.grid_systems import kind_of_system
 from gp.models.base import OutcomeScale, check_inputs, check_test_inputs, warn_of_single_precision
 from gp.models.grid_data import check_grid, check_noise, with_rows
-from gp.posteriors import PathPosterior, unexpanded
+from gp.models.grid_solution import GridSolution
+from gp.posteriors import PathPosterior
 
 _LEAST_NOISE: Final = 1e-6
 """Floor of every noise variance, in units of the variance of Y: keeps the systems well posed for exact simulators."""
-_MOST_EXACT_VARIANCES: Final = 1024
-"""So many test cells get their variance by a solution each where a grid is solved iteratively; beyond, by paths."""
-_VARIANCE_PATHS: Final = 256
-"""Paths behind such a variance: its relative standard error is the root of 2 / 256, 9 %."""
-_MOST_JOINT: Final = 200_000_000
-"""Numbers that a joint covariance matrix may take on its way: 1.6 GB."""
 
 Points = list[Tensor | None]
 """Test points of each axis, `... x p_i x d_i`; None for the axis' own."""
@@ -58,7 +52,8 @@ class KroneckerGP(Model, Module):
     2,000 missing cells (or 30 million numbers for their exact gradient) and 4,096 observed ones the data are solved for
     by conjugate gradients and the fit follows an unbiased estimate of the gradient.
 
-    As a model of BoTorch it takes points of the first axis and has one output for each cell of the others.
+    As a model of BoTorch it takes points of the first axis and has one output for each cell of the others;
+    `gp.models.grid_points.GridPointsGP` takes points of all axes and has one.
 
     Example:
         >>> x, z = torch.linspace(0, 1, 9).double(), torch.linspace(0, 1, 7).double()
@@ -121,8 +116,7 @@ class KroneckerGP(Model, Module):
             prior = LogNormalPrior(-4.0, 1.0)
             self.likelihood = GaussianLikelihood(noise_prior=prior, noise_constraint=constraint).to(Y)
             self.likelihood.noise = torch.tensor(math.exp(-4.0))
-        self._solved: tuple[Any, KroneckerEigen, GridSystem, Tensor] | None = None
-        self._moved: tuple[Any, Tensor] | None = None
+        self._solved: tuple[Any, GridSolution] | None = None
 
     def _set_data(self, Y: Tensor, Yvar: Tensor | None) -> None:
         self.register_buffer("Y", Y, persistent=False)
@@ -202,7 +196,7 @@ class KroneckerGP(Model, Module):
                 n_draws=n_draws,
                 generator=generator,
                 max_iterations=max_iterations,
-                jitter=lambda: self._solution()[1].jitter,
+                jitter=lambda: self.solution().system.jitter,
             )
         draws = torch.Generator().manual_seed(0) if generator is None else generator
         y = self._y
@@ -213,18 +207,20 @@ class KroneckerGP(Model, Module):
 
         return follow_gradient(self, surrogate, n_steps=min(max_iterations, 60))
 
-    def _solution(self) -> tuple[KroneckerEigen, GridSystem, Tensor]:
-        """Factors of the axes, the system of the observed cells, and its solution for y; kept until something moves."""
+    def solution(self) -> GridSolution:
+        """The data solved for at the present hyperparameters; kept until something moves.
+
+        Returns:
+            The solution, without a graph to the hyperparameters.
+        """
         state = [*self.parameters(), self.Y, *self.axes]
         now = tuple((tensor.data_ptr(), tensor._version) for tensor in state)
         if self._solved is None or self._solved[0] != now:
             with torch.no_grad():
-                covariances, noise = self.covariances(), self.noise
-                system = kind_of_system(noise, self.observed)(covariances, noise, self.observed)
-                factors = getattr(system, "factors", None) or KroneckerEigen.of(covariances)
-                self._solved = (now, factors, system, system.solve(self._y.double()[None])[0])
-            self._moved = None
-        return self._solved[1:]
+                noise = self.noise
+                system = kind_of_system(noise, self.observed)(self.covariances(), noise, self.observed)
+                self._solved = (now, GridSolution(list(self.kernels), self.axes, system, self._y))
+        return self._solved[1]
 
     # -- prediction -----------------------------------------------------------------------------------------------
 
@@ -275,127 +271,34 @@ class KroneckerGP(Model, Module):
         observation_noise: bool | Tensor,
         posterior_transform: PosteriorTransform | None,
     ) -> Posterior:
-        X = points[0]
-        assert X is not None  # the first axis always has test points
-        _, system, weights = self._solution()
-        crosses = self._crosses(points)
-        shape = [*X.shape[:-1], math.prod(C.shape[-2] for C in crosses[1:])]
-        outputs = _checked_outputs(output_indices, shape[-1])
-        scale = self.outcome_scale
+        query, scale = self.solution().at(points), self.outcome_scale
+        t = query.n_outputs
+        if output_indices is not None and not all(-t <= index < t for index in output_indices):
+            raise InvalidDataError(f"output_indices: there are {t} outputs, got {output_indices}.")
 
         def shown(values: Tensor) -> Tensor:
-            values = values.reshape(*values.shape[: values.dim() - self.n_axes + 1], -1)
-            return values if outputs is None else values[..., outputs]
+            chosen = values if output_indices is None else values[..., output_indices]
+            return chosen.to(self.Y.dtype)
 
-        mean = scale.restore(shown(mode_products(crosses, weights)).to(X))
-        noise = self._noise_of_outputs(observation_noise, mean, points, outputs)
+        mean = scale.restore(shown(query.mean))
+        noise = self._noise_of_outputs(observation_noise, mean, points, output_indices)
         if posterior_transform is not None:
-            joint = self._joint_covariance(points, crosses, system, shape, outputs).to(X)
-            covariance = scale.restore_variance(joint) + torch.diag_embed(noise.expand(mean.shape).flatten(-2))
+            covariance = scale.restore_variance(query.joint_covariance(output_indices).to(mean))
+            covariance = covariance + torch.diag_embed(noise.expand(mean.shape).flatten(-2))
             if mean.shape[-1] == 1:
                 return posterior_transform(GPyTorchPosterior(MultivariateNormal(mean[..., 0], covariance)))
             return posterior_transform(GPyTorchPosterior(MultitaskMultivariateNormal(mean, covariance)))
-
-        factors = self._axis_factors(points, crosses)
-        n_function = n_normals(factors)
-        noisy = observation_noise is not False
+        n_function, noisy = query.n_normals, observation_noise is not False
 
         def paths(normals: Tensor) -> Tensor:
             function, rest = normals.split([n_function, normals.shape[-1] - n_function], -1)
-            before, after = self._matheron(factors, unexpanded(function))
-            rows = [factor.rows for factor in factors]
-            values = scale.restore(shown(mode_products(rows, before) + mode_products(crosses, after)).to(X))
-            return values + noise.sqrt() * rest.reshape(values.shape[:-2] + mean.shape[-2:]) if noisy else values
+            values = scale.restore(shown(query.functions(function)))
+            return values + noise.sqrt() * rest.reshape(*rest.shape[:-1], *mean.shape[-2:]) if noisy else values
 
         def variance() -> Tensor:
-            n_cells = math.prod(shape)
-            if system.exact or n_cells <= _MOST_EXACT_VARIANCES:
-                return scale.restore_variance(shown(self._variances(points, crosses, system)).to(X)) + noise
-            generator = torch.Generator(X.device).manual_seed(0)
-            normals = torch.randn(
-                _VARIANCE_PATHS, *[1] * (X.dim() - 2), n_function, dtype=X.dtype, device=X.device, generator=generator
-            )
-            before, after = self._matheron(factors, normals)
-            values = shown(mode_products([f.rows for f in factors], before) + mode_products(crosses, after)).to(X)
-            return scale.restore_variance(values.var(0)) + noise
+            return scale.restore_variance(shown(query.variance)) + noise
 
-        n_noise = math.prod(mean.shape[-2:]) if noisy else 0
-        return PathPosterior(mean, variance, paths, n_function + n_noise)
-
-    def _crosses(self, points: Points) -> list[Tensor]:
-        """Covariances of test points with each axis, `... x p_i x n_i`."""
-        covariances = self._solution()[1].covariances
-        return [
-            covariances[index] if test is None else self.kernels[index](test, axis).to_dense().double()
-            for index, (test, axis) in enumerate(zip(points, self.axes, strict=True))
-        ]
-
-    def _axis_factors(self, points: Points, crosses: list[Tensor]) -> list[AxisFactor]:
-        eigen = self._solution()[0]
-        made = []
-        for index, test in enumerate(points):
-            within = None if test is None else self.kernels[index](test).to_dense().double()
-            cross = None if test is None else crosses[index]
-            made.append(axis_factor(eigen.vectors[index], eigen.values[index], cross, within))
-        return made
-
-    def _matheron(self, factors: list[AxisFactor], normals: Tensor) -> tuple[Tensor, Tensor]:
-        """Normal numbers of functions at the test points' factors, and the weights that move them to the data."""
-        _, system, _ = self._solution()
-        cells, noise, whole = split_normals(factors, normals.double())
-        # An optimiser of acquisition functions comes back with the same numbers: the weights do not depend on X.
-        key = (normals.data_ptr(), normals._version, normals.shape, normals.stride(), len(self._y))
-        if self._moved is None or self._moved[0][0] != key:
-            with torch.no_grad():
-                before = mode_products([factor.own for factor in factors], cells)
-                weights = update_weights(system, self._y.double(), before, noise)
-            self._moved = ((key, normals), weights)  # held, so that no other tensor can come to lie where it is
-        return whole, self._moved[1]
-
-    def _variances(self, points: Points, crosses: list[Tensor], system: GridSystem) -> Tensor:
-        """Posterior variances of y, `... x p_1 x ... x p_m`."""
-        covariances = system.covariances
-        prior = []
-        for index, test in enumerate(points):
-            own = covariances[index].diagonal() if test is None else self.kernels[index](test, diag=True).double()
-            prior.append(own)
-        lead = prior[0].shape
-        total = prior[0].reshape(-1)
-        for own in prior[1:]:
-            total = total[..., None] * own
-        explained = system.explained([crosses[0].flatten(0, -2), *crosses[1:]])
-        # rounding may leave nothing, or less, of a variance that the data explain
-        least = torch.finfo(torch.float64).eps * total.detach()
-        return torch.maximum(total - explained, least).reshape(*lead, *total.shape[1:])
-
-    def _joint_covariance(
-        self, points: Points, crosses: list[Tensor], system: GridSystem, shape: list[int], outputs: list[int] | None
-    ) -> Tensor:
-        """Posterior covariances of y among q points times t outputs, `b x qt x qt`, the outputs the fastest."""
-        n_shown = shape[-1] if outputs is None else len(outputs)
-        size = math.prod(shape) * self.Y.numel()
-        if size > _MOST_JOINT or math.prod(shape[:-1]) * shape[-2] * n_shown**2 > _MOST_JOINT:
-            raise InvalidDataError(
-                f"posterior_transform: the joint covariance of {shape[-2]} points and {n_shown} outputs does not fit "
-                "in memory. Ask for fewer points, or take the posterior without a transform and transform its samples."
-            )
-        X = points[0]
-        assert X is not None  # the first axis always has test points
-        rest = [
-            covariance if test is None else self.kernels[index](test).to_dense().double()
-            for index, (test, covariance) in enumerate(zip(points, system.covariances, strict=True))
-            if index
-        ]
-        kept = torch.arange(shape[-1], device=X.device) if outputs is None else torch.tensor(outputs, device=X.device)
-        others = torch.ones(1, 1, dtype=torch.float64, device=X.device)
-        for K in rest:
-            others = torch.kron(others, K)
-        others = others[kept][:, kept]
-        first = self.kernels[0](X).to_dense().double()
-        prior = torch.einsum("...ij,kl->...ikjl", first, others).flatten(-4, -3).flatten(-2, -1)
-        batches = crosses[0].reshape(-1, *crosses[0].shape[-2:])
-        explained = torch.stack([system.jointly_explained([C, *crosses[1:]], kept) for C in batches])
-        return prior - explained.reshape(prior.shape)
+        return PathPosterior(mean, variance, paths, n_function + (math.prod(mean.shape[-2:]) if noisy else 0))
 
     def _noise_of_outputs(
         self, observation_noise: bool | Tensor, mean: Tensor, points: Points, outputs: list[int] | None
@@ -436,13 +339,12 @@ class KroneckerGP(Model, Module):
         Raises:
             InvalidDataError: If no random features are known for the kernel of the first axis.
         """
-        factors, system, _ = self._solution()
+        solution = self.solution()
         return draw_grid_paths(
             self.kernels[0],
             self.axes[0],
-            factors,
-            system,
-            self._y.double(),
+            solution.system,
+            solution.y,
             self.outcome_scale.restore,
             n_paths=n_paths,
             n_features=n_features,
@@ -487,11 +389,5 @@ class KroneckerGP(Model, Module):
         after = copy.deepcopy(self)
         after.axis_0 = axis
         after._set_data(fields[0], fields[1] if len(fields) > 1 else None)
-        after._solved = after._moved = None
+        after._solved = None
         return after
-
-
-def _checked_outputs(output_indices: list[int] | None, t: int) -> list[int] | None:
-    if output_indices is not None and not all(-t <= index < t for index in output_indices):
-        raise InvalidDataError(f"output_indices: there are {t} outputs, got {output_indices}.")
-    return output_indices

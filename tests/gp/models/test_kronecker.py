@@ -11,7 +11,7 @@ from gpytorch.kernels.periodic_kernel import PeriodicKernel
 
 from gp.errors import GPError, InvalidDataError
 from gp.linalg import grid_systems
-from gp.models import kronecker
+from gp.models import grid_solution
 from gp.models.kronecker import KroneckerGP
 
 SIZES = pytest.mark.parametrize("sizes", [(7, 6), (5, 3, 4), (9,)], ids=str)
@@ -235,7 +235,7 @@ def test_where_nothing_can_be_factored_the_iterative_methods_agree(data, monkeyp
     assert torch.allclose(posterior.variance, expected.variance, rtol=1e-5)
     with pytest.raises(GPError, match="no exact value is affordable"):
         model.evidence()
-    monkeypatch.setattr(kronecker, "_MOST_EXACT_VARIANCES", 1)
+    monkeypatch.setattr(grid_solution, "_MOST_EXACT_VARIANCES", 1)
     by_paths = model.posterior(X).variance
     # 256 paths: 9 % is one standard error
     assert ((by_paths / expected.variance - 1).abs() < 0.4).all()
@@ -375,7 +375,7 @@ def test_what_cannot_be_used_is_refused_with_a_remedy(make, message):
 
 
 def test_a_joint_covariance_that_does_not_fit_is_refused(monkeypatch):
-    monkeypatch.setattr(kronecker, "_MOST_JOINT", 10)
+    monkeypatch.setattr(grid_solution, "_MOST_JOINT", 10)
     with pytest.raises(InvalidDataError, match="does not fit in memory"):
         made((5, 4)).posterior(points(2), posterior_transform=ScalarizedPosteriorTransform(torch.ones(4)))
 
