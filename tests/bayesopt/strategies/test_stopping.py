@@ -42,7 +42,7 @@ class TestEveryRule:
 def test_the_median_is_of_those_that_got_as_far():
     others = [run(0.6, 2)] * 5 + [run(0.1, 16)] * 5
     assert not MedianStopping().should_stop(curves(run(0.2, 4), others))
-    assert MedianStopping().should_stop(curves(run(0.2, 2), others + [run(0.6, 2)]))
+    assert MedianStopping().should_stop(curves(run(0.2, 2), [*others, run(0.6, 2)]))
 
 
 def test_a_run_that_is_nearly_over_is_finished_where_one_that_has_just_begun_is_not():
