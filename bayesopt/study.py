@@ -31,6 +31,7 @@ from bayesopt.problem.outcomes import Constraint, Objective, Outcomes
 from bayesopt.problem.priors import PriorOnCube
 from bayesopt.problem.space import Space
 from bayesopt.problem.verdict import LEAST_TOLD, Verdict
+from bayesopt.record.curves import Curves
 from bayesopt.record.history import History, TrialRows, build_history
 from bayesopt.record.ledger import Ledger, Trials
 from bayesopt.record.opening import open_store
@@ -38,9 +39,9 @@ from bayesopt.record.origin import now
 from bayesopt.record.storage import StudyStore
 from bayesopt.record.table import records
 from bayesopt.record.trial import Trial
-from bayesopt.strategies.base import Strategy, Suggestion
+from bayesopt.strategies.base import StoppingRule, Strategy, Suggestion
 from bayesopt.strategies.expected_improvement import ExpectedImprovement
-from bayesopt.strategies.median_stopping import should_stop
+from bayesopt.strategies.median_stopping import MedianStopping
 from bayesopt.strategies.model_based import MIN_TOLD, ModelBased
 from bayesopt.strategies.prior_guided import DOUBT, PriorGuided
 
@@ -84,6 +85,7 @@ class Study:
         seed: int | None = None,
         noise: float | None = None,
         strategy: Strategy | None = None,
+        stopping: StoppingRule | None = None,
         device: str = "auto",
         pending_timeout: float | None = 3600.0,
     ) -> None:
@@ -105,6 +107,7 @@ class Study:
                 learned; 0.0 for outcomes that are all deterministic, None to learn every one.
             strategy: What proposes configurations; None takes the default, `strategies.ExpectedImprovement()`, or with
                 priors of the optimum `strategies.PriorGuided()`.
+            stopping: What `trial.should_stop()` asks; None takes `strategies.MedianStopping()`.
             device: Where models run: 'auto' (CUDA where it is present and pays), 'cpu', 'cuda', 'cuda:1', ...
             pending_timeout: Seconds without a sign of life from the process that asked for a trial after which the
                 trial counts as lost: it fails, no longer shapes suggestions, gives its place in the budget back,
@@ -126,6 +129,7 @@ class Study:
         self._limit = budget or Budget()
         self.noise = None if noise is None else non_negative("noise", noise)
         self._given_strategy = None if strategy is None else _strategy(strategy)
+        self.stopping = MedianStopping() if stopping is None else _stopping(stopping)
         self._believe(self.priors)
         self.device = _device(device)
         timeout = None if pending_timeout is None else non_negative("pending_timeout", pending_timeout)
@@ -694,16 +698,14 @@ class Study:
         self._store.add_report(trial_id, at, number)
 
     def _should_stop(self, trial_id: int) -> bool:
-        sign = self.outcomes.objective.sign
-        curves = {
-            reported: {step: sign * value for step, value in curve.items()}
-            for reported, curve in self._store.reports().items()
-        }
+        reports = self._store.reports()
         with self._ledger.lock:
             self._ledger.refresh()
-            finished = {trial.id for trial in self._ledger.trials.values() if trial.state == "complete"}
-        others = [curve for reported, curve in curves.items() if reported in finished and reported != trial_id]
-        return should_stop(curves.get(trial_id, {}), others)
+            trials = self._ledger.trials
+            curves = Curves.of(
+                self.space, trials[trial_id], list(trials.values()), reports, self.outcomes.objective.sign
+            )
+        return self.stopping.should_stop(curves)
 
 
 def _n_held(trials: Trials) -> int:
@@ -754,6 +756,15 @@ def _strategy(strategy: Any) -> Strategy:
             f"got {strategy!r}."
         )
     return strategy
+
+
+def _stopping(rule: Any) -> StoppingRule:
+    if not callable(getattr(rule, "should_stop", None)) or isinstance(rule, type):
+        raise InvalidInputError(
+            "stopping: expected an object with should_stop(curves), such as bo.strategies.MedianStopping(), "
+            f"got {rule!r}."
+        )
+    return rule
 
 
 def _memory(kind: str, memory: Any) -> dict[str, Any] | None:

@@ -27,8 +27,9 @@ ROOMS = {
     "warm_start": set(),
     "surrogate": _KNOWN | {"output_scale", "margin_scale", "long_history", "law_feature", "warm_start"},
     "acquisition": _KNOWN | {"surrogate"},
-    "strategies": _KNOWN | {"surrogate", "acquisition"},
+    "strategies": _KNOWN | {"surrogate", "acquisition", "curve_forecast"},
     "certificate": _KNOWN | {"surrogate", "acquisition", "long_history"},
+    "curve_forecast": _KNOWN | {"surrogate", "acquisition"},
     "study": _MODELS | {"certificate"},
     # these are built on the public API, which is `bayesopt` itself
     "plot": _MODELS | {"study", "bayesopt"},

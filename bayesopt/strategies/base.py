@@ -5,6 +5,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from bayesopt.record.curves import Curves
 from bayesopt.record.history import History
 
 
@@ -48,5 +49,21 @@ class Strategy(Protocol):
         Returns:
             Up to n different allowed configurations, none of which was tried; fewer when a finite space has no more.
             Each is a plain dict or a `Suggestion`, which carries a memory; the last memory is the one read next.
+        """
+        ...
+
+
+class StoppingRule(Protocol):
+    """Says of a run that is under way whether it is worth finishing."""
+
+    def should_stop(self, curves: Curves) -> bool:
+        """Whether to stop a run.
+
+        Args:
+            curves: What was reported of it, and the curves of the trials that are complete. The same curves must give
+                the same answer, in this process or another.
+
+        Returns:
+            True to stop.
         """
         ...

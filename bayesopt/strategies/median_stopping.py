@@ -1,41 +1,47 @@
 """Stop a run whose learning curve is worse than most at the same step."""
 
 import math
-from collections.abc import Mapping, Sequence
 from statistics import median
+
+from typing_extensions import override
+
+from bayesopt.record.curves import Curve, Curves
+from bayesopt.strategies.base import StoppingRule
 
 _MIN_CURVES = 5
 """Curves of other trials needed before any run is stopped; with fewer the median says little."""
 
 
-def should_stop(curve: Mapping[float, float], others: Sequence[Mapping[float, float]]) -> bool:
+class MedianStopping(StoppingRule):
     """The median rule: stop when the best value so far is below the median of the others' best up to that step.
 
-    Args:
-        curve: Step to objective of the run in question, turned so that larger is better.
-        others: The curves of finished trials, likewise.
+    A run is also stopped as soon as its curve holds a value that is not finite, and never while fewer than five others
+    got as far.
 
-    Returns:
-        Whether to stop: also True as soon as the curve holds a value that is not finite, and False while the curve
-        is empty or fewer than five others got as far.
-
-    Reference:
-        Golovin et al., "Google Vizier: A Service for Black-Box Optimization", KDD 2017, section 3.2.2 (their rule
-        uses running averages; the best value so far is fairer to curves that start badly).
-
-    Example:
-        >>> should_stop({1.0: 0.1, 2.0: 0.2}, [{1.0: 0.5, 2.0: 0.6}] * 5)
-        True
+    Reference: Golovin et al. 2017, "Google Vizier: A Service for Black-Box Optimization", section 3.2.2 (their rule
+    uses running averages; the best value so far is fairer to curves that start badly).
     """
-    if not curve:
-        return False
-    if not all(map(math.isfinite, curve.values())):
-        return True
-    last = max(curve)
-    as_far = [other for other in others if max(other, default=-math.inf) >= last]
-    bests = [max(reached) for other in as_far if (reached := _finite_until(other, last))]
-    return len(bests) >= _MIN_CURVES and max(curve.values()) < median(bests)
+
+    @override
+    def should_stop(self, curves: Curves) -> bool:
+        """Whether the run in question is hopeless, as in `StoppingRule.should_stop`.
+
+        Args:
+            curves: Its curve and those of the trials that are complete.
+
+        Returns:
+            Whether to stop it.
+        """
+        curve = curves.mine.curve
+        if not curve:
+            return False
+        if not all(map(math.isfinite, curve.values())):
+            return True
+        last = max(curve)
+        as_far = [other.curve for other in curves.others if max(other.curve) >= last]
+        bests = [max(reached) for other in as_far if (reached := _finite_until(other, last))]
+        return len(bests) >= _MIN_CURVES and max(curve.values()) < median(bests)
 
 
-def _finite_until(curve: Mapping[float, float], step: float) -> list[float]:
+def _finite_until(curve: Curve, step: float) -> list[float]:
     return [value for at, value in curve.items() if at <= step and math.isfinite(value)]
