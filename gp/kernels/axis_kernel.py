@@ -38,7 +38,8 @@ def axis_kernel(axis: Tensor, *, of_inputs: bool) -> Kernel:
         ard_num_dims=axis.shape[-1],
         lengthscale_prior=LogNormalPrior((median * reach).log(), torch.full_like(reach, sd)),
         # shorter than 1/40 of the range, values at neighbouring points of a grid tell nothing of one another
-        lengthscale_constraint=GreaterThan(0.025 * reach, transform=torch.exp, inv_transform=torch.log),
+        # (squeezed: GPyTorch cannot print a bound that is a vector of one)
+        lengthscale_constraint=GreaterThan((0.025 * reach).squeeze(), transform=torch.exp, inv_transform=torch.log),
     ).to(axis)
     # a start at a median beyond the range would see a plane
     matern.lengthscale = min(median, 0.5) * reach

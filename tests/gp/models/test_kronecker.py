@@ -390,3 +390,8 @@ def test_a_gpu_predicts_what_the_cpu_does(data):
     assert posterior.mean.is_cuda and posterior.rsample().is_cuda
     assert torch.allclose(posterior.mean.cpu(), expected.mean)
     assert torch.allclose(posterior.variance.cpu(), expected.variance, rtol=1e-6)
+
+
+def test_a_model_can_be_printed():
+    model = KroneckerGP([torch.rand(4, 2).double(), torch.rand(3).double()], torch.rand(4, 3).double())
+    assert "MaternKernel" in repr(model)
