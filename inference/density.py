@@ -220,7 +220,7 @@ class _PyroDensity(LogDensity):
             trace = poutine.trace(Unconstrained()(self._call)).get_trace()
             total: Tensor = trace.log_prob_sum() + sum(corrections)
         for name, site in trace.nodes.items():
-            told = site["infer"] or {}
+            told = site.get("infer") or {}  # the trace's own ends have none
             if (name in parts or told.get("_deterministic")) and isinstance(site["value"], Tensor):
                 values[name] = site["value"]
         return total, values
