@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from typing_extensions import override
 
 from inference.errors import InvalidInputError
@@ -61,6 +62,50 @@ class LogDensity(ABC):
             Name to values, `c x ...`.
         """
         return {"z": z}
+
+
+class DensityWithGradient(LogDensity):
+    """A log density whose subclass knows value and gradient by formula; autograd takes the gradient from there."""
+
+    @abstractmethod
+    @override
+    def value_and_grad(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """As in `LogDensity`."""
+
+    @override
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Log densities, `c`, of points `c x dim`, differentiable once."""
+        return value_with_gradient(self, z)
+
+
+def value_with_gradient(density: LogDensity, z: Tensor) -> Tensor:
+    """Log densities for autograd, with the gradient that the density itself gives.
+
+    Args:
+        density: Of what.
+        z: Points, `c x dim`.
+
+    Returns:
+        `c` values, differentiable once.
+    """
+    value: Tensor = _Value.apply(z, density)
+    return value
+
+
+class _Value(torch.autograd.Function):
+    @staticmethod
+    @override
+    def forward(ctx: Any, z: Tensor, density: LogDensity) -> Tensor:
+        value, gradient = density.value_and_grad(z)
+        ctx.save_for_backward(gradient)
+        return value
+
+    @staticmethod
+    @once_differentiable
+    @override
+    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
+        (gradient,) = ctx.saved_tensors
+        return grad_outputs[0][:, None] * gradient, None
 
 
 class _Callable(LogDensity):

@@ -7,9 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from typing_extensions import override
 
-from inference.density import LogDensity
+from inference.density import LogDensity, value_with_gradient
 from inference.diagnostics.chains import ess, rhat
 from inference.errors import InvalidInputError
 from inference.result import Samples
@@ -62,8 +61,7 @@ def nuts(
     generator = as_generator(seed)
 
     def potential(named: dict[str, Tensor]) -> Tensor:
-        value: Tensor = _Potential.apply(named["z"], density)
-        return value
+        return -value_with_gradient(density, named["z"][None])[0]
 
     chains = []
     for start in starts:
@@ -86,20 +84,3 @@ def nuts(
     if n_draws >= 4:
         diagnostics = {"rhat": rhat(z), "ess_bulk": ess(z), "ess_tail": ess(z, "tail")}
     return Samples(z, log_density, density, diagnostics)
-
-
-class _Potential(torch.autograd.Function):
-    """Minus the log density, with the gradient that the density itself gives."""
-
-    @staticmethod
-    @override
-    def forward(ctx: Any, z: Tensor, density: LogDensity) -> Tensor:
-        value, gradient = density.value_and_grad(z[None])
-        ctx.save_for_backward(gradient[0])
-        return -value[0]
-
-    @staticmethod
-    @override
-    def backward(ctx: Any, *grad_outputs: Tensor) -> tuple[Tensor, None]:
-        (gradient,) = ctx.saved_tensors
-        return -grad_outputs[0] * gradient, None
