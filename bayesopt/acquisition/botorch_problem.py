@@ -96,7 +96,12 @@ class BoTorchProblem:
 
         Returns:
             A model that has `w` outcomes at each point.
+
+        Raises:
+            InvalidInputError: If the objective's model is fully Bayesian.
         """
+        if isinstance(self.objective_model, FullyBayesianGP):
+            raise InvalidInputError("surrogate: risk measures need the 'fitted' one.")
         model = copy.deepcopy(self.objective_model)
         added = torch.as_tensor(perturbations).to(self.bounds)
         model.input_transform = InputPerturbation(added, bounds=self.bounds)
@@ -116,10 +121,12 @@ class BoTorchProblem:
                 "surrogate: 'fully_bayesian' knows no outcome constraints; leave it out, or leave subject_to= out."
             )
         fitted = self.objective_model
-        likelihood, Y = fitted.likelihood, fitted.train_targets[:, None]
+        if isinstance(fitted, FullyBayesianGP):
+            return self
+        (X,), Y, likelihood = fitted.train_inputs, fitted.train_targets[:, None], fitted.likelihood
         # A common noise was learned, or is known to be all but none; noise of their own that values have is known.
         known = likelihood.noise[:, None] if isinstance(likelihood, FixedNoiseGaussianLikelihood) else None
-        model = FullyBayesianGP(fitted.train_inputs[0], Y, known, mapping=self.features).fit(seed=self.seed)
+        model = FullyBayesianGP(X, Y, known, mapping=self.features).fit(seed=self.seed)
         return replace(self, model=model, objective_model=model)
 
     def multi_task_model(self, old_X: Tensor | FloatArray, old_Y: Tensor | FloatArray) -> MultiTaskGP:

@@ -96,7 +96,8 @@ class FromBoTorch(ModelBased):
                 constraints, and for acquisition functions that make no fantasies.
 
         Raises:
-            InvalidInputError: If `make` cannot be called, the surrogate is another, or `n_initial` is negative or no whole number.
+            InvalidInputError: If `make` cannot be called, the surrogate is another, or `n_initial` is negative or no
+                whole number.
         """
         super().__init__(n_initial)
         if not callable(make):
