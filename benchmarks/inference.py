@@ -1,7 +1,7 @@
 """Claims of the package `inference`, one section each, beside the peers in one process: `benchmarks/inference.py`.
 
-Each module of `inference_sections/` states its claim in its docstring and has `measure(n_seeds)`, which yields its text,
-table included, again after each seed; the last one counts. A peer that is not installed is said to be missing.
+Each module of `inference_sections/` states its claim in its docstring and has `measure(n_seeds)`, which yields its
+text, table included, again after each seed; the last one counts. A peer that is not installed is said to be missing.
 """
 
 import argparse
