@@ -4,6 +4,7 @@ Every model here is a `botorch.models.model.Model`. Nothing in this package know
 """
 
 from gp.models.exact import ExactGP
+from gp.models.fully_bayesian import FullyBayesianGP
 from gp.models.grid_points import GridPointsGP
 from gp.models.iterative import IterativeGP
 from gp.models.kronecker import KroneckerGP
@@ -14,6 +15,7 @@ __priorwise__ = True  # how `bayesopt` tells this package from another of the sa
 
 __all__ = [
     "ExactGP",
+    "FullyBayesianGP",
     "GridPointsGP",
     "IterativeGP",
     "KroneckerGP",

@@ -7,7 +7,7 @@ margins, feasible when `<= 0`.
 
 import copy
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -20,6 +20,7 @@ from botorch.models.multitask import MultiTaskGP
 from botorch.models.transforms.input import InputPerturbation
 from botorch.sampling.normal import SobolQMCNormalSampler
 from gpytorch.kernels.matern_kernel import MaternKernel
+from gpytorch.likelihoods.gaussian_likelihood import FixedNoiseGaussianLikelihood
 from gpytorch.mlls.exact_marginal_log_likelihood import ExactMarginalLogLikelihood
 from numpy.typing import NDArray
 from torch import Tensor
@@ -30,9 +31,11 @@ from typing_extensions import override
 from bayesopt.acquisition.base import without_hope_at_failures
 from bayesopt.acquisition.maximize import N_INCUMBENTS
 from bayesopt.acquisition.pool import draw_pool
+from bayesopt.errors import InvalidInputError
 from bayesopt.surrogate import FeatureMap, Surrogate
 from gp.kernels.mapped import MappedKernel, Mapping
 from gp.models.exact import ExactGP
+from gp.models.fully_bayesian import FullyBayesianGP
 from gp.models.single_task import to_single_task_gp
 
 FloatArray = NDArray[np.float64]
@@ -51,9 +54,9 @@ class BoTorchProblem:
     taken to have brought what was expected and no improvement.
     """
 
-    model: SingleTaskGP | ModelListGP
+    model: SingleTaskGP | ModelListGP | FullyBayesianGP
     """Objective and margins, `1 + K` outputs, each on the scale of its model; `objective_model` without constraints."""
-    objective_model: SingleTaskGP
+    objective_model: SingleTaskGP | FullyBayesianGP
     """The objective alone, for the acquisition functions that take one output."""
     train_X: Tensor
     """Told trials, `n x d`; of a long history those that the models are fitted to."""
@@ -93,11 +96,38 @@ class BoTorchProblem:
 
         Returns:
             A model that has `w` outcomes at each point.
+
+        Raises:
+            InvalidInputError: If the objective's model is fully Bayesian.
         """
+        if isinstance(self.objective_model, FullyBayesianGP):
+            raise InvalidInputError("surrogate: risk measures need the 'fitted' one.")
         model = copy.deepcopy(self.objective_model)
         added = torch.as_tensor(perturbations).to(self.bounds)
         model.input_transform = InputPerturbation(added, bounds=self.bounds)
         return model.eval()
+
+    def fully_bayesian(self) -> "BoTorchProblem":
+        """The same problem, whose objective model averages over its hyperparameters instead of taking the likeliest.
+
+        Returns:
+            A problem with a `FullyBayesianGP` of the same data, on the same scale, as `objective_model` and `model`.
+
+        Raises:
+            InvalidInputError: If there are outcome constraints, whose models would have to be averaged with it.
+        """
+        if self.constraints is not None:
+            raise InvalidInputError(
+                "surrogate: 'fully_bayesian' knows no outcome constraints; leave it out, or leave subject_to= out."
+            )
+        fitted = self.objective_model
+        if isinstance(fitted, FullyBayesianGP):
+            return self
+        (X,), Y, likelihood = fitted.train_inputs, fitted.train_targets[:, None], fitted.likelihood
+        # A common noise was learned, or is known to be all but none; noise of their own that values have is known.
+        known = likelihood.noise[:, None] if isinstance(likelihood, FixedNoiseGaussianLikelihood) else None
+        model = FullyBayesianGP(X, Y, known, mapping=self.features).fit(seed=self.seed)
+        return replace(self, model=model, objective_model=model)
 
     def multi_task_model(self, old_X: Tensor | FloatArray, old_Y: Tensor | FloatArray) -> MultiTaskGP:
         """A model of this study's objective that learns from an older one as far as the two go together.

@@ -39,7 +39,7 @@ They come from these modules:
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -78,7 +78,11 @@ class FromBoTorch(ModelBased):
     """
 
     def __init__(
-        self, make: "Callable[[BoTorchProblem], AcquisitionFunction]", *, n_initial: int | None = None
+        self,
+        make: "Callable[[BoTorchProblem], AcquisitionFunction]",
+        *,
+        n_initial: int | None = None,
+        surrogate: Literal["fitted", "fully_bayesian"] = "fitted",
     ) -> None:
         """Choose the acquisition function.
 
@@ -87,16 +91,23 @@ class FromBoTorch(ModelBased):
                 call and then put back, for every thread of the process; it should depend on nothing else that changes,
                 so that a resumed study asks what an uninterrupted one would.
             n_initial: Trials of the start; None for `min(2 d, d + 4, 20)`.
+            surrogate: "fitted" for the likeliest hyperparameters; "fully_bayesian" for a `gp.FullyBayesianGP` as
+                `p.objective_model` and `p.model`, which averages over them: about a second an ask, without outcome
+                constraints, and for acquisition functions that make no fantasies.
 
         Raises:
-            InvalidInputError: If `make` cannot be called, or `n_initial` is negative or no whole number.
+            InvalidInputError: If `make` cannot be called, the surrogate is another, or `n_initial` is negative or no
+                whole number.
         """
         super().__init__(n_initial)
         if not callable(make):
             raise InvalidInputError(
                 f"make: expected a function from a BoTorchProblem to an acquisition function, got {make!r}."
             )
+        if surrogate not in ("fitted", "fully_bayesian"):
+            raise InvalidInputError(f"surrogate: expected 'fitted' or 'fully_bayesian', got {surrogate!r}.")
         self.make = make
+        self.surrogate = surrogate
 
     @property
     @override
@@ -114,6 +125,7 @@ class FromBoTorch(ModelBased):
         from bayesopt.acquisition.botorch_utility import NUMERICAL_ERRORS, best_point, make_acquisition
         from gp.seeding import seeded
 
+        make = self.make if self.surrogate == "fitted" else lambda p: self.make(p.fully_bayesian())
         with seeded(int(rng.integers(2**31))), warnings.catch_warnings():
             # Joint posteriors of points that nearly coincide are singular in floats; jitter is what they get.
             warnings.simplefilter("ignore", NumericalWarning)
@@ -122,7 +134,7 @@ class FromBoTorch(ModelBased):
                 pending = np.vstack([history.pending, *chosen])
                 tried = np.vstack([history.tried, *chosen])
                 try:
-                    acquisition, problem = make_acquisition(self.make, surrogate, pending, rng)
+                    acquisition, problem = make_acquisition(make, surrogate, pending, rng)
                     u = best_point(acquisition, problem, surrogate, tried, rng)
                 except InvalidInputError:
                     raise

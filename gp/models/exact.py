@@ -23,7 +23,9 @@ from torch import Tensor
 from typing_extensions import override
 
 from gp.array_kernels import UNSEEN, Anova, Ard, FloatArray
+from gp.data import check_data
 from gp.errors import InvalidDataError
+from gp.matern import matern52, squared_distances
 from gp.regression import LEAST_VARIANCE, TOLERANCE, Predictor, Regression, Trend, cholesky
 
 _LEFT_OPEN: Final = 0.1
@@ -31,37 +33,6 @@ _LEFT_OPEN: Final = 0.1
 three values leave of a line says nothing of how far the next one lies from it."""
 KNOWN_NOISE_FLOOR: Final = 1e-6
 """Least variance of a value whose noise is known, zero included, in units of the variance of Y: keeps K well posed."""
-
-
-def _matern(r2: Tensor) -> tuple[Tensor, Tensor]:
-    """The kernel and its derivative with respect to r²."""
-    s = (5.0 * r2).sqrt()
-    decay = torch.exp(-s)
-    slope = (1.0 + s) * decay
-    return slope + s.square() * decay / 3.0, slope.mul_(-5.0 / 6.0)
-
-
-class _Matern(torch.autograd.Function):
-    """The kernel as a function of r², differentiable also where r² is 0."""
-
-    @staticmethod
-    @override
-    def forward(ctx: Any, r2: Tensor) -> Tensor:
-        value, slope = _matern(r2)
-        ctx.save_for_backward(slope)
-        return value
-
-    @staticmethod
-    @override
-    def backward(ctx: Any, *grad_outputs: Tensor) -> Tensor:
-        (slope,) = ctx.saved_tensors
-        return grad_outputs[0] * slope
-
-
-def _squared_distances(A: Tensor, B: Tensor) -> Tensor:
-    """Squared Euclidean distances between the rows of `... x m x d` and `... x n x d`; never negative."""
-    products = A @ B.mT
-    return (A.square().sum(-1)[..., :, None] + B.square().sum(-1)[..., None, :] - 2.0 * products).clamp_min(0.0)
 
 
 class ExactGP(Model):
@@ -117,7 +88,7 @@ class ExactGP(Model):
             InvalidDataError: If a shape, a dtype or a value cannot be used.
         """
         super().__init__()
-        _check_data(train_X, train_Y, train_Yvar)
+        check_data(train_X, train_Y, train_Yvar)
         d = train_X.shape[1]
         self.groups = tuple(range(d)) if groups is None else tuple(groups)
         n_groups = max(self.groups, default=-1) + 1
@@ -318,7 +289,7 @@ class ExactGP(Model):
         Raises:
             InvalidDataError: If a shape or value cannot be used.
         """
-        _check_data(X, Y, noise)
+        check_data(X, Y, noise)
         if X.shape[-1] != self.train_X.shape[-1]:
             raise InvalidDataError(f"X: expected `k x d` with d={self.train_X.shape[-1]}, got {tuple(X.shape)}.")
         variance = torch.full_like(Y, self.noise_variance) if noise is None else noise
@@ -343,13 +314,12 @@ def _between(predictor: Predictor, A: Tensor, B: Tensor) -> Tensor:
     """`Predictor.between` for autograd: `... x m x d` and `... x n x d` points over their lengthscales."""
     kernel = predictor.kernel
     if not isinstance(kernel, Anova):
-        whole: Tensor = _Matern.apply(_squared_distances(A, B))
-        return whole
+        return matern52(squared_distances(A, B))
     share = 1.0 / (1.0 + math.exp(-predictor.theta[-1]))
     product = torch.ones(()).to(A)
     for group in range(kernel.n_lengthscales):
         columns = torch.as_tensor(np.flatnonzero(kernel.groups == group), device=A.device)
-        each = _Matern.apply(_squared_distances(A[..., columns], B[..., columns]))
+        each = matern52(squared_distances(A[..., columns], B[..., columns]))
         product = product * (1.0 - share + share * each)
     return product
 
@@ -372,18 +342,3 @@ def _left_open(Y: Tensor, h: Tensor, trend: Trend) -> float:
     slope = min(max(fitted, trend.mean - 2.0 * trend.sd), trend.mean + 2.0 * trend.sd)
     rest = (Y - slope * h).square().sum() + _LEFT_OPEN * Y.square().mean()
     return _spread(rest.sqrt() / math.sqrt(len(Y) + 1.0))
-
-
-def _check_data(X: Tensor, Y: Tensor, Yvar: Tensor | None) -> None:
-    if X.dim() != 2 or Y.shape != (X.shape[0], 1) or X.shape[0] == 0 or X.shape[1] == 0:
-        raise InvalidDataError(
-            f"expected X `n x d` and Y `n x 1` with n, d >= 1, got {tuple(X.shape)}, {tuple(Y.shape)}."
-        )
-    if X.dtype not in (torch.float32, torch.float64) or Y.dtype != X.dtype:
-        raise InvalidDataError(f"expected X and Y both float64 or both float32, got {X.dtype} and {Y.dtype}.")
-    if not (torch.isfinite(X).all() and torch.isfinite(Y).all()):
-        raise InvalidDataError("X and Y must be finite; leave failed observations out.")
-    if Yvar is not None and (Yvar.shape != Y.shape or not (Yvar.isnan() | (Yvar >= 0)).all()):
-        raise InvalidDataError(
-            f"Yvar: expected variances >= 0 (nan where unknown) of shape {tuple(Y.shape)}, got {tuple(Yvar.shape)}."
-        )

@@ -13,6 +13,7 @@ from botorch.acquisition.logei import qLogExpectedImprovement, qLogNoisyExpected
 from botorch.acquisition.risk_measures import CVaR
 
 import bayesopt as bo
+import gp
 from bayesopt.acquisition.maximize import is_untried
 from bayesopt.errors import InvalidInputError
 from bayesopt.problem.parameters import Choice, Float, Int, Simplex
@@ -219,3 +220,36 @@ def test_a_study_of_a_minimum_tells_make_what_is_larger_is_better(make_history):
         trial = study.ask()
         study.tell(trial, {"f": trial.params["x"]})
     torch.testing.assert_close(seen.problem.train_Y, -seen.problem.train_X)
+
+
+# -- averaged over hyperparameters ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("space", ["numbers", "mixed", "conditional"])
+def test_a_fully_bayesian_surrogate_by_one_argument(make_history, space):
+    seen = []
+
+    def make(p):
+        seen.append(p.objective_model)
+        return LogExpectedImprovement(p.objective_model, p.best_f)
+
+    history = history_of(make_history, SPACES[space])
+    first, again = (suggest(history, make, surrogate="fully_bayesian")[0] for _ in range(2))
+    assert isinstance(seen[0], gp.FullyBayesianGP)
+    assert first == again
+    assert is_untried(SPACES[space].encode(first), history.X)
+
+
+def test_a_fully_bayesian_surrogate_refuses_what_it_cannot_do(make_history):
+    with pytest.raises(InvalidInputError, match="'bayes'"):
+        FromBoTorch(noisy_ei, surrogate="bayes")
+    study = bo.Study(
+        SQUARE,
+        minimize="loss",
+        subject_to=[bo.AtMost("size", 1.0)],
+        strategy=FromBoTorch(noisy_ei, surrogate="fully_bayesian", n_initial=2),
+    )
+    for k in (1, 2, 3):
+        study.tell_external({"x": k / 4, "y": k / 4}, {"loss": k, "size": 0.5 * k})
+    with pytest.raises(InvalidInputError, match="no outcome constraints"):
+        study.ask()
