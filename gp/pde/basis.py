@@ -5,35 +5,29 @@ Alphabet. t: the axis' grid, n equispaced points `h` apart. K: the kernel on it.
 """
 
 from functools import cache
-from typing import Final
 
 import torch
 from torch import Tensor
 
 from gp.kernels.spectral_mixture import SpectralMixtureKernel
 
-_CUT: Final = {1: 1e-15, 2: 1e-13}
-"""Eigenvalues of K kept, relative to the largest, by the dimensions of the problem. Jitter on K would cap the accuracy
-at its size; leaving directions out does not. On a plane the unknowns are products and the cut is paid for twice."""
-
-
 class AxisBasis:
     """Functions of one coordinate whose independent standard normal combinations are the prior along the axis."""
 
-    def __init__(self, kernel: SpectralMixtureKernel, axis: int, grid: Tensor, most: int | None = None) -> None:
+    def __init__(self, kernel: SpectralMixtureKernel, grid: Tensor, cut: float, most: int) -> None:
         """Factor the kernel on the grid.
 
         Args:
-            kernel: Its factor along the axis is the prior.
-            axis: Which.
-            grid: Equispaced points along it, `n`.
-            most: Functions kept at most, those of largest variance; None for all above the cut.
+            kernel: The prior along the axis, of one input dimension.
+            grid: Equispaced points, `n`.
+            cut: Functions kept have at least this variance, relative to the largest: a jitter on K would cap the
+                accuracy at its size, leaving directions out does not.
+            most: Functions kept at most, those of largest variance.
         """
-        self._kernel, self._axis, self.grid = kernel, axis, grid
+        self._kernel, self.grid = kernel, grid
         self._step = (grid[-1] - grid[0]) / (len(grid) - 1)
         values, vectors = torch.linalg.eigh(self._covariances(0, 0.0))
-        n_kept = int((values > _CUT[kernel.n_dims] * values[-1]).sum())
-        n_kept = n_kept if most is None else min(n_kept, most)
+        n_kept = min(int((values > cut * values[-1]).sum()), most)
         self._T = vectors[:, -n_kept:] / values[-n_kept:].sqrt()
         self.on_grid = cache(self._on_grid)
 
@@ -56,12 +50,12 @@ class AxisBasis:
         Returns:
             `m x r`.
         """
-        return self._kernel.along_axis(self._axis, x[:, None] - self.grid, order) @ self._T
+        return self._kernel.along_axis(0, x[:, None] - self.grid, order) @ self._T
 
     def _covariances(self, order: int, shift: float) -> Tensor:
         # equispaced: the kernel is evaluated at 2 n - 1 lags instead of at n² pairs
         n = len(self.grid)
         lags = (torch.arange(1 - n, n, dtype=self.grid.dtype, device=self.grid.device) + shift) * self._step
-        at_lags = self._kernel.along_axis(self._axis, lags, order)
+        at_lags = self._kernel.along_axis(0, lags, order)
         i = torch.arange(n, device=self.grid.device)
         return at_lags[i[:, None] - i + n - 1]

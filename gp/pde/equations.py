@@ -65,6 +65,8 @@ class Equations:
     """From coefficients to the solution at the grid."""
     derivatives: tuple[tuple[float, Factors], ...]
     """Coefficient and factors of each term of the operator."""
+    at_sides: tuple[Factors, ...]
+    """From coefficients to the solution at each side."""
     equation_sd: float
     boundary_sd: float
 
@@ -97,14 +99,14 @@ class Equations:
             return tuple(basis.on_grid(order, shift)[:n] for basis, order, n in pairs)
 
         derivatives = tuple((c, factors(orders)) for orders, c in problem.terms.items() if c != 0)
-        return cls(problem, data, factors([0] * problem.dims), derivatives, *sds)
-
-    def side_factors(self, side: Side) -> Factors:
-        """Factors that take coefficients to the solution at a side."""
-        ends = list(self.values)
-        whole = self.values[side.axis]
-        ends[side.axis] = whole[:1] if side.end == 0 else whole[-1:]
-        return tuple(ends)
+        whole = [basis.on_grid() for basis in bases]
+        at_sides = tuple(
+            tuple(
+                F if axis != side.axis else F[:1] if side.end == 0 else F[-1:] for axis, F in enumerate(whole)
+            )
+            for side in data.sides
+        )
+        return cls(problem, data, factors([0] * problem.dims), derivatives, at_sides, *sds)
 
     def residuals(self, Z: Tensor) -> tuple[Tensor, list[Tensor]]:
         """What the equations leave at some coefficients, each over its standard deviation, and the reaction's slope.
@@ -118,8 +120,8 @@ class Equations:
         reaction, slope = self.problem.reacts(spread(self.values, Z))
         operator = sum((c * spread(F, Z) for c, F in self.derivatives), reaction)
         left = [(self.data.source - operator) / self.equation_sd]
-        for side in self.data.sides:
-            at_side = spread(self.side_factors(side), Z)
+        for side, F in zip(self.data.sides, self.at_sides, strict=True):
+            at_side = spread(F, Z)
             left.append((side.values.reshape(at_side.shape) - at_side) / self.boundary_sd)
         return slope, left
 
@@ -127,7 +129,7 @@ class Equations:
         """`J z`, one tensor a block."""
         image = sum((c * spread(F, Z) for c, F in self.derivatives), slope * self._reacting(Z))
         rows = [image / self.equation_sd]
-        return rows + [spread(self.side_factors(side), Z) / self.boundary_sd for side in self.data.sides]
+        return rows + [spread(F, Z) / self.boundary_sd for F in self.at_sides]
 
     def adjoint(self, rows: Sequence[Tensor], slope: Tensor) -> Tensor:
         """`J' v` of one tensor a block, in the shape of Z."""
@@ -135,8 +137,8 @@ class Equations:
         total = sum((c * gather(F, first) for c, F in self.derivatives), torch.zeros_like(gather(self.values, first)))
         if self.problem.reaction is not None:
             total = total + gather(self.values, slope * first)
-        for side, row in zip(self.data.sides, rows[1:], strict=True):
-            total = total + gather(self.side_factors(side), row) / self.boundary_sd
+        for F, row in zip(self.at_sides, rows[1:], strict=True):
+            total = total + gather(F, row) / self.boundary_sd
         return total
 
     def _reacting(self, Z: Tensor) -> Tensor | float:
@@ -145,7 +147,7 @@ class Equations:
     def jacobian(self, slope: Tensor) -> Tensor:
         """J of a problem of one dimension, `equations x r`."""
         operator = sum((c * F[0] for c, F in self.derivatives), slope[:, None] * self.values[0])
-        sides = [self.side_factors(side)[0] / self.boundary_sd for side in self.data.sides]
+        sides = [F[0] / self.boundary_sd for F in self.at_sides]
         return torch.cat([operator / self.equation_sd, *sides])
 
     def gram(self, slope: Tensor) -> Tensor:
@@ -171,8 +173,7 @@ class Equations:
                 total += cross + cross.mT
             total += _weighted_gram(self.values, slope.square(), self.values)
         total /= self.equation_sd**2
-        for side in self.data.sides:
-            F = self.side_factors(side)
+        for F in self.at_sides:
             total += torch.kron(F[0].mT @ F[0], F[1].mT @ F[1]) / self.boundary_sd**2
         return total
 
