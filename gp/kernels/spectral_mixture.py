@@ -166,22 +166,18 @@ class SpectralMixtureKernel(Kernel):
 
         Args:
             axis: Which, `0 .. d - 1`.
-            z: Signed lags, `*batch x ...`; `...` alone for a kernel without a batch.
+            z: Signed lags, `... x n`, whose leading dimensions broadcast with the kernel's batch.
             order: Of the derivative: 0, 1 or 2.
 
         Returns:
-            As many values as lags.
+            `... x n`.
 
         Raises:
             InvalidDataError: If the order is not one of these.
         """
         if order not in (0, 1, 2):
             raise InvalidDataError(f"order: derivatives of order 0, 1 and 2 are known, got {order!r}.")
-        padding = (1,) * (z.dim() - len(self.batch_shape))
-        w, mu, rho = (
-            value[..., axis, :].reshape(*self.batch_shape, *padding, self.n_components)
-            for value in (self.weights, self.frequencies, self.bandwidths)
-        )
+        w, mu, rho = (value[..., axis, None, :] for value in (self.weights, self.frequencies, self.bandwidths))
         lag, m = z[..., None], 2.0 * math.pi * mu
         g = _ENVELOPES[self.spectrum](lag, rho, order)
         cosine = torch.cos(m * lag)
@@ -210,11 +206,11 @@ class SpectralMixtureKernel(Kernel):
         """
         if x1.shape[-1] != self.n_dims:
             raise InvalidDataError(f"x1: expected `... x n x d` with d={self.n_dims}, got {tuple(x1.shape)}.")
-        lags = x1 - x2 if diag else x1[..., :, None, :] - x2[..., None, :, :]
+        lags = x1 - x2 if diag else (x1[..., :, None, :] - x2[..., None, :, :]).flatten(-3, -2)
         product = self.along_axis(0, lags[..., 0])
         for axis in range(1, self.n_dims):
             product = product * self.along_axis(axis, lags[..., axis])
-        return product
+        return product if diag else product.unflatten(-1, (x1.shape[-2], x2.shape[-2]))
 
     # -- random features ------------------------------------------------------------------------------------------
 

@@ -4,12 +4,30 @@ Alphabet. t: the axis' grid, n equispaced points `h` apart. K: the kernel on it.
 `T' K T = I`, so that `k(x, t) T z` with standard normal z is the process, projected on the grid.
 """
 
+from collections.abc import Sequence
 from functools import cache
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from gp.kernels.spectral_mixture import SpectralMixtureKernel
+
+class Basis(Protocol):
+    """Functions along an axis, with the grid that they were made on."""
+
+    grid: Tensor
+
+    @property
+    def size(self) -> int:
+        """How many, r."""
+
+    def on_grid(self, order: int = 0, shift: float = 0.0) -> Tensor:
+        """The functions at the grid, `n x r`, shifted by a share of a step, or a derivative of them."""
+
+    def at(self, x: Tensor, order: int = 0) -> Tensor:
+        """The functions at coordinates, `m -> m x r`, or a derivative of them."""
+
 
 class AxisBasis:
     """Functions of one coordinate whose independent standard normal combinations are the prior along the axis."""
@@ -29,16 +47,16 @@ class AxisBasis:
         values, vectors = torch.linalg.eigh(self._covariances(0, 0.0))
         n_kept = min(int((values > cut * values[-1]).sum()), most)
         self._T = vectors[:, -n_kept:] / values[-n_kept:].sqrt()
-        self.on_grid = cache(self._on_grid)
+        self._on_grid = cache(lambda order, shift: self._covariances(order, shift) @ self._T)
 
     @property
     def size(self) -> int:
         """Functions kept, r."""
         return self._T.shape[1]
 
-    def _on_grid(self, order: int = 0, shift: float = 0.0) -> Tensor:
+    def on_grid(self, order: int = 0, shift: float = 0.0) -> Tensor:
         """The functions at the grid, `n x r`, shifted by a share of a step, or a derivative of them."""
-        return self._covariances(order, shift) @ self._T
+        return self._on_grid(order, shift)
 
     def at(self, x: Tensor, order: int = 0) -> Tensor:
         """The functions at any coordinates.
@@ -59,3 +77,31 @@ class AxisBasis:
         at_lags = self._kernel.along_axis(0, lags, order)
         i = torch.arange(n, device=self.grid.device)
         return at_lags[i[:, None] - i + n - 1]
+
+
+class JoinedBasis:
+    """Functions of several processes that add up, told apart so that each process can have a variance of its own."""
+
+    def __init__(self, parts: Sequence[AxisBasis]) -> None:
+        """Join them.
+
+        Args:
+            parts: On the same grid.
+        """
+        self._parts, self.grid = tuple(parts), parts[0].grid
+        counts = torch.tensor([part.size for part in parts], device=self.grid.device)
+        self.groups = torch.repeat_interleave(torch.arange(len(parts), device=self.grid.device), counts)
+        """For each function the index of its process."""
+
+    @property
+    def size(self) -> int:
+        """Functions of all of them."""
+        return len(self.groups)
+
+    def on_grid(self, order: int = 0, shift: float = 0.0) -> Tensor:
+        """The functions at the grid, `n x r`, shifted by a share of a step, or a derivative of them."""
+        return torch.cat([part.on_grid(order, shift) for part in self._parts], -1)
+
+    def at(self, x: Tensor, order: int = 0) -> Tensor:
+        """The functions at coordinates, `m -> m x r`, or a derivative of them."""
+        return torch.cat([part.at(x, order) for part in self._parts], -1)

@@ -12,7 +12,7 @@ from itertools import product
 import torch
 from torch import Tensor
 
-from gp.pde.basis import AxisBasis
+from gp.pde.basis import Basis
 from gp.pde.problem import PDEProblem
 
 Factors = tuple[Tensor, ...]
@@ -75,7 +75,7 @@ class Equations:
         cls,
         problem: PDEProblem,
         data: Data,
-        bases: Sequence[AxisBasis],
+        bases: Sequence[Basis],
         sds: tuple[float, float],
         shift: float = 0.0,
     ) -> "Equations":

@@ -1,7 +1,7 @@
 """What a solver of differential equations returns: a posterior over functions, and how it came about.
 
-Alphabet. As in `gp.pde.solver`; G: `J' J`; l: its eigenvalues; y: right-hand sides of the linearised equations, each
-over its standard deviation; N: how many there are; q: joint test points.
+Alphabet. As in `gp.pde.solver`; G: `J' J`; y: right-hand sides of the linearised equations, each over its standard
+deviation; N: how many there are; h: `J' y`; q: joint test points.
 """
 
 import math
@@ -14,63 +14,77 @@ import torch
 from torch import Tensor
 
 from gp.errors import InvalidDataError
-from gp.pde.basis import AxisBasis
+from gp.linalg.cholesky import safe_cholesky
+from gp.pde.basis import Basis
 from gp.pde.equations import Equations, spread
 from gp.posteriors import PathPosterior
 
-_LOG_VARIANCES: Final = (-30.0, 30.0, 601)
-"""Prior variances tried, natural logarithm relative to that of the coefficients at hand: a tenth apart, of which the
-evidence has no notion."""
+_UPDATES: Final = 60
+"""Updates of the variances at most; most problems settle within twenty."""
+_SETTLED: Final = 1e-3
+"""Largest relative change of a variance at which they stand still."""
+_LEAST: Final = 1e-16
+"""Least variance of a component relative to the solution's size squared: switched off."""
 
 
 @dataclass(frozen=True)
 class Belief:
-    """A normal distribution of the coefficients, by the eigenvectors of its precision."""
+    """A normal distribution of the coefficients."""
 
     mean: Tensor
     """`r` or `r1 x r2`."""
-    vectors: Tensor
-    """Orthonormal, as columns."""
-    deviations: Tensor
-    """Standard deviation along each."""
+    root: Tensor
+    """A matrix whose product with its own transpose is the covariance of the flattened coefficients."""
     evidence: float
-    """Log density of the right-hand sides, the reaction linearised."""
+    """Log density of the right-hand sides, the reaction linearised; nan where they are exact."""
+    variances: Tensor
+    """Prior variance of each flattened coefficient."""
 
 
-def believe(equations: Equations, Z: Tensor) -> Belief:
-    """Posterior of the coefficients given noisy equations, at the prior variance of greatest evidence.
+def believe(equations: Equations, Z: Tensor, groups: Tensor, start: Tensor) -> Belief:
+    """Posterior of the coefficients given noisy equations, each component's prior variance of greatest evidence.
 
     Args:
         equations: Their standard deviations are those of the noise.
         Z: Where a reaction is linearised; without one its value does not matter.
+        groups: For each flattened coefficient the index of its component.
+        start: Prior variances to start from, one a flattened coefficient.
 
     Returns:
         The posterior.
 
-    Reference: Bishop, "Pattern Recognition and Machine Learning", section 3.5.
+    Reference: MacKay 1992, "Bayesian Interpolation", for the fixed point of the variances.
     """
     slope, left = equations.residuals(Z)
     y = [part + image for part, image in zip(left, equations.forward(Z, slope), strict=True)]
-    N = sum(part.numel() for part in y)
-    values, vectors = torch.linalg.eigh(equations.gram(slope))
-    values = values.clamp_min(0.0)
-    a = vectors.mT @ equations.adjoint(y, slope).flatten()
-    length = sum((part.square().sum() for part in y), torch.zeros_like(a[0]))
-    # the coefficients' own size, for a range of variances that holds the best one whatever the units
-    size = (a / (values + 1e-12 * values[-1])).square().mean().clamp_min(1e-300)
-    variances = size * torch.linspace(*_LOG_VARIANCES, dtype=a.dtype, device=a.device).exp()
-    precisions = values + 1.0 / variances[:, None]
-    fit = length - (a.square() / precisions).sum(-1)
-    log_evidence = -0.5 * (fit + torch.log1p(variances[:, None] * values).sum(-1))
-    best = int(log_evidence.argmax())
+    G, h = equations.gram(slope), equations.adjoint(y, slope).flatten()
+    sizes = torch.zeros(int(groups.max()) + 1, dtype=h.dtype, device=h.device)
+    counts = sizes.index_add(0, groups, torch.ones_like(h))
+    least = _LEAST * float(start.max())
+    variances = start
+    for _ in range(_UPDATES):
+        root, z, _ = _posterior(G, h, variances)
+        determined = (1.0 - root.square().sum(1) / variances).clamp_min(1e-12)
+        squares, effective = sizes.index_add(0, groups, z.square()), sizes.index_add(0, groups, determined)
+        before, variances = variances, (squares / effective.clamp_max(counts)).clamp_min(least)[groups]
+        if bool(((variances / before).log().abs() < _SETTLED).all()):
+            break
+    root, z, log_determinant = _posterior(G, h, variances)
     n_source = equations.data.source.numel()
+    N = sum(part.numel() for part in y)
     log_sds = n_source * math.log(equations.equation_sd) + (N - n_source) * math.log(equations.boundary_sd)
-    return Belief(
-        (vectors @ (a / precisions[best])).reshape(Z.shape),
-        vectors,
-        precisions[best].rsqrt(),
-        float(log_evidence[best]) - log_sds - 0.5 * N * math.log(2.0 * math.pi),
-    )
+    fit = sum(float(part.square().sum()) for part in y) - float(h @ z)
+    evidence = -0.5 * (fit + log_determinant + N * math.log(2.0 * math.pi)) - log_sds
+    return Belief(z.reshape(Z.shape), root, evidence, variances)
+
+
+def _posterior(G: Tensor, h: Tensor, variances: Tensor) -> tuple[Tensor, Tensor, float]:
+    """Root of the posterior covariance, posterior mean, and log determinant of posterior over prior precision."""
+    sds = variances.sqrt()
+    eye = torch.eye(len(h), dtype=h.dtype, device=h.device)
+    L = safe_cholesky(eye + sds[:, None] * G * sds, "posterior precision of the solution")
+    root = sds[:, None] * torch.linalg.solve_triangular(L, eye, upper=False).mT
+    return root, root @ (root.mT @ h), 2.0 * float(L.diagonal().log().sum())
 
 
 def believe_within(equations: Equations, Z: Tensor, misfit: float) -> Belief:
@@ -86,8 +100,9 @@ def believe_within(equations: Equations, Z: Tensor, misfit: float) -> Belief:
     """
     slope, _ = equations.residuals(Z)
     values, vectors = torch.linalg.eigh(equations.gram(slope))
-    precisions = values.clamp_min(0.0) / misfit**2 + 1.0 / Z.square().mean().clamp_min(1e-300)
-    return Belief(Z, vectors, precisions.rsqrt(), math.nan)
+    variance = Z.square().mean().clamp_min(1e-300)
+    precisions = values.clamp_min(0.0) / misfit**2 + 1.0 / variance
+    return Belief(Z, vectors * precisions.rsqrt(), math.nan, variance.expand(len(values)))
 
 
 @dataclass(frozen=True)
@@ -121,7 +136,7 @@ class PDESolution:
 
     def __init__(
         self,
-        bases: Sequence[AxisBasis],
+        bases: Sequence[Basis],
         Z: Tensor,
         belief: Callable[[], Belief],
         settings: tuple[Setting, ...],
@@ -184,7 +199,7 @@ class PDESolution:
         """
         factors = self._along_axes(X)
         rows = factors[0] if len(factors) == 1 else (factors[0][:, :, None] * factors[1][:, None, :]).flatten(1)
-        half = (rows @ self._belief.vectors * self._belief.deviations).reshape(*X.shape[:-1], -1)
+        half = (rows @ self._belief.root).reshape(*X.shape[:-1], -1)
         mean = self.mean(X)[..., None]
         return PathPosterior(
             mean,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from gp.errors import InvalidDataError
 from gp.kernels.spectral_mixture import SpectralMixtureKernel
-from gp.pde.basis import AxisBasis
+from gp.pde.basis import AxisBasis, Basis, JoinedBasis
 from gp.pde.equations import Data, Equations, Side, grid_points, spread
 from gp.pde.frequencies import peaks
 from gp.pde.least_squares import Preconditioner, solve_conjugate, solve_dense
@@ -35,8 +35,13 @@ _MOST: Final = {1: 4096, 2: 64}
 """Functions along each axis at most; on a plane their products make a dense matrix of 4096 x 4096."""
 _NOISY_CUT: Final = 1e-8
 """The same where data are noisy: what varies less is below any noise that matters."""
-_NOISY_MOST: Final = {1: 4096, 2: 40}
-"""The same where data are noisy, and a matrix of as many rows as there are products is diagonalised."""
+_NOISY_MOST: Final = {1: 400, 2: 32}
+"""Functions along an axis at most where data are noisy, of all components: their matrix is factored dozens of times."""
+_LEAST_FREE: Final = 2.0
+"""Bandwidth at least of the component about frequency 0 where data are noisy: it stands for whatever the noise hides,
+and a narrow one would be sure that this is a straight line."""
+_HALVINGS: Final = 8
+"""Of a step that makes the fit worse."""
 _BOUNDARY_WEIGHT: Final = 100.0
 """Weight of an exact boundary value relative to an exact value of the source, both over their size."""
 _EXACT: Final = 1e-6
@@ -55,6 +60,7 @@ _LINES: Final = 9
 class _Solved:
     """A solution at one setting."""
 
+    bases: Sequence[Basis]
     Z: Tensor
     score: float
     on_grid: Tensor
@@ -143,17 +149,19 @@ class GPPDESolver:
         tried = []
         for spectrum in self._spectra:
             for c in self._bandwidths:
-                bases = self._bases(spectrum, c)
-                solved = self._with_noise(bases) if between is None else self._exactly(bases, between)
-                tried.append((Setting(spectrum, c, solved.score), bases, solved))
+                if between is None:
+                    solved = self._with_noise(self._joined_bases(spectrum, c))
+                else:
+                    solved = self._exactly(self._bases(spectrum, c), between)
+                tried.append((Setting(spectrum, c, solved.score), solved))
         tried.sort(key=lambda each: each[0].score)
-        _, bases, best = tried[0]
+        _, best = tried[0]
         return PDESolution(
-            bases,
+            best.bases,
             best.Z,
             best.belief,
-            settings=tuple(setting for setting, _, _ in tried),
-            disagreement=_disagreement([solved.on_grid for _, _, solved in tried[:2]]),
+            settings=tuple(setting for setting, _ in tried),
+            disagreement=_disagreement([solved.on_grid for _, solved in tried[:2]]),
             cpu_seconds=time.process_time() - began,
         )
 
@@ -207,21 +215,34 @@ class GPPDESolver:
         return largest_source or gain * size, size
 
     def _bases(self, spectrum: str, c: float) -> list[AxisBasis]:
-        dims, noisy = self.problem.dims, self.problem.noisy
-        cut, most = (_NOISY_CUT, _NOISY_MOST[dims]) if noisy else (_CUT[dims], _MOST[dims])
+        dims = self.problem.dims
+        return [
+            AxisBasis(self._kernel(axis, mu, spectrum, c), self._axes[axis], _CUT[dims], _MOST[dims])
+            for axis, mu in enumerate(self.frequencies)
+        ]
+
+    def _joined_bases(self, spectrum: str, c: float) -> list[JoinedBasis]:
+        """A basis of each component for itself."""
         bases = []
-        for mu, grid, (low, high) in zip(self.frequencies, self._axes, self.problem.domain, strict=True):
-            kernel = SpectralMixtureKernel(len(mu), spectrum=spectrum).to(grid).requires_grad_(False)
-            kernel.frequencies = mu
-            # in both shapes the correlation of a component falls to about e^-2 or e^-1.4 over the domain's c-th part
-            rho = c / (math.pi * (high - low)) * (1.0 if spectrum == "gaussian" else 0.5)
-            kernel.bandwidths = grid.new_tensor(rho)
-            bases.append(AxisBasis(kernel, grid, cut, most))
+        for axis, mu in enumerate(self.frequencies):
+            most = max(2, _NOISY_MOST[self.problem.dims] // len(mu))
+            kernels = [
+                self._kernel(axis, one, spectrum, c if bool(one) else max(c, _LEAST_FREE)) for one in mu.split(1)
+            ]
+            bases.append(JoinedBasis([AxisBasis(kernel, self._axes[axis], _NOISY_CUT, most) for kernel in kernels]))
         return bases
+
+    def _kernel(self, axis: int, mu: Tensor, spectrum: str, c: float) -> SpectralMixtureKernel:
+        low, high = self.problem.domain[axis]
+        kernel = SpectralMixtureKernel(len(mu), spectrum=spectrum).to(mu).requires_grad_(False)
+        kernel.frequencies = mu
+        # with c = 1 an envelope falls to e^-2 (Gaussian) or 0.52 (Student) across the domain
+        kernel.bandwidths = mu.new_tensor(c / (math.pi * (high - low)) * (1.0 if spectrum == "gaussian" else 0.5))
+        return kernel
 
     # -- solving --------------------------------------------------------------------------------------------------
 
-    def _exactly(self, bases: list[AxisBasis], between: Data) -> "_Solved":
+    def _exactly(self, bases: list[AxisBasis], between: Data) -> _Solved:
         """The shortest coefficients of least residual, and what they leave half way between the points."""
         sds = self._source_size, self._size / _BOUNDARY_WEIGHT
         equations = Equations.on_grid(self.problem, self._data, bases, sds)
@@ -244,23 +265,46 @@ class GPPDESolver:
         _, left = Equations.on_grid(self.problem, between, bases, sds, shift=0.5).residuals(Z)
         rms = [float(part.square().mean().sqrt()) for part in left]
         score = rms[0] + max(rms[1:]) / _BOUNDARY_WEIGHT
-        return _Solved(Z, score, spread(equations.values, Z), partial(believe_within, equations, Z, score))
+        return _Solved(bases, Z, score, spread(equations.values, Z), partial(believe_within, equations, Z, score))
 
-    def _with_noise(self, bases: list[AxisBasis]) -> "_Solved":
-        """The posterior mean at the prior variance of greatest evidence, and minus that evidence."""
+    def _with_noise(self, bases: list[JoinedBasis]) -> _Solved:
+        """The posterior mean at the prior variances of greatest evidence, and minus that evidence."""
         sds = (
             self.problem.source_sd or _EXACT * self._source_size,
             self.problem.boundary_sd or _EXACT * self._size,
         )
         equations = Equations.on_grid(self.problem, self._data, bases, sds)
+        groups = bases[0].groups
+        if len(bases) == 2:
+            n_second = int(bases[1].groups.max()) + 1
+            groups = (n_second * groups[:, None] + bases[1].groups).flatten()
         Z = torch.zeros([basis.size for basis in bases], dtype=self._axes[0].dtype, device=self._axes[0].device)
+        belief = believe(equations, Z, groups, torch.full_like(Z.flatten(), self._size**2))
         for _ in range(_ROUNDS):
-            belief = believe(equations, Z)
-            moved = belief.mean - Z
-            Z = belief.mean
-            if self.problem.reaction is None or float(moved.norm() / Z.norm().clamp_min(1e-300)) < _STALLED:
+            before = Z
+            Z = _towards(equations, Z, belief)
+            change = float((Z - before).norm() / Z.norm().clamp_min(1e-300))
+            if self.problem.reaction is None or change < _STALLED:
                 break
-        return _Solved(Z, -belief.evidence, spread(equations.values, Z), lambda: belief)
+            belief = believe(equations, Z, groups, belief.variances)
+        return _Solved(bases, Z, -belief.evidence, spread(equations.values, Z), lambda: belief)
+
+
+def _towards(equations: Equations, Z: Tensor, belief: Belief) -> Tensor:
+    """The linearised problem's solution, or as much of the way there as does not make the true fit worse."""
+    if equations.problem.reaction is None:
+        return belief.mean
+
+    def misfit(at: Tensor) -> float:
+        left = sum(float(part.square().sum()) for part in equations.residuals(at)[1])
+        return left + float((at.flatten().square() / belief.variances).sum())
+
+    here, step = misfit(Z), belief.mean - Z
+    for _ in range(_HALVINGS):
+        if misfit(Z + step) <= here:
+            return Z + step
+        step = 0.5 * step
+    return Z
 
 
 def _disagreement(solutions: Sequence[Tensor]) -> float:
