@@ -14,7 +14,7 @@ from botorch.models.transforms.input import Normalize
 from botorch.models.transforms.outcome import Standardize
 from gpytorch.constraints.constraints import GreaterThan
 from gpytorch.likelihoods.gaussian_likelihood import GaussianLikelihood
-from gpytorch.means.zero_mean import ZeroMean
+from gpytorch.means.constant_mean import ConstantMean
 from torch import Tensor
 
 from gp.errors import InvalidDataError
@@ -76,12 +76,14 @@ class SpectralMixtureGP(SingleTaskGP):
             noise_constraint=GreaterThan(_NOISE_FLOOR, transform=torch.exp, inv_transform=torch.log)
         ).to(train_X)
         likelihood.noise = train_X.new_tensor(max(start.noise, 2.0 * _NOISE_FLOOR))
+        mean = ConstantMean().to(train_X)
+        mean.constant = start.mean
         super().__init__(
             train_X,
             train_Y,
             likelihood=likelihood,
             covar_module=kernel,
-            mean_module=ZeroMean(),
+            mean_module=mean,
             outcome_transform=Standardize(m=1),
             input_transform=Normalize(d=d, bounds=torch.stack([low, high])),
         )
@@ -113,8 +115,9 @@ class SpectralMixtureGP(SingleTaskGP):
         Raises:
             NotPositiveDefiniteError: If the kernel matrix cannot be factored with any jitter.
         """
-        L, alpha = self._factors()
-        return -0.5 * (self.train_targets @ alpha) - L.diagonal().log().sum() - 0.5 * len(L) * math.log(2.0 * math.pi)
+        L, left = self._factors()
+        white = torch.linalg.solve_triangular(L, left[:, None], upper=False)
+        return -0.5 * white.square().sum() - L.diagonal().log().sum() - 0.5 * len(L) * math.log(2.0 * math.pi)
 
     def fit(self, *, max_iterations: int = 200, generator: torch.Generator | None = None) -> FitReport:
         """Move the hyperparameters to the nearest maximum of the evidence.
@@ -165,24 +168,25 @@ class SpectralMixtureGP(SingleTaskGP):
                 phase = x @ omega.mT
                 return size * torch.cat([phase.cos(), phase.sin()], -1)
 
-            L, _ = self._factors()
+            L, left = self._factors()
             noise = self.likelihood.noise.sqrt() * torch.randn(len(L), n_paths, **like)
             moved_by = torch.cholesky_solve(
-                self.train_targets[:, None] - features(self._x) @ normals - noise, L
+                left[:, None] - features(self._x) @ normals - noise, L
             )
+            level = self.mean_module.constant
             offset, scale = self.outcome_transform.means[0], self.outcome_transform.stdvs[0]
 
         def paths(X: Tensor) -> Tensor:
             x = self.input_transform(X)
-            y = features(x) @ normals + kernel(x, self._x).to_dense() @ moved_by
+            y = level + features(x) @ normals + kernel(x, self._x).to_dense() @ moved_by
             return (offset + scale * y).movedim(-1, 0)[..., None]
 
         return paths
 
     def _factors(self) -> tuple[Tensor, Tensor]:
-        """Cholesky factor of the covariance of y, and `(K + noise)^-1 y`."""
+        """Cholesky factor of the covariance of y, and y less its mean."""
         # our own algebra: what gpytorch does here hangs on its global settings
         K = self.covar_module(self._x).to_dense()
         K = K + self.likelihood.noise * torch.eye(len(K), dtype=K.dtype, device=K.device)
         L = safe_cholesky(K, "K + noise of the spectral mixture")
-        return L, torch.cholesky_solve(self.train_targets[:, None], L)[:, 0]
+        return L, self.train_targets - self.mean_module.constant
