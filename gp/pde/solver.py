@@ -22,6 +22,7 @@ from gp.pde.equations import Data, Equations, Side, grid_points, spread
 from gp.pde.frequencies import peaks
 from gp.pde.least_squares import Preconditioner, solve_conjugate, solve_dense
 from gp.pde.problem import PDEProblem
+from gp.pde.published import PublishedSolution, solve_published
 from gp.pde.solution import Belief, PDESolution, Setting, believe, believe_within
 
 _BANDWIDTHS: Final = {1: (0.3, 1.0, 2.0, 4.0, 6.0, 8.0, 12.0), 2: (0.5, 1.0, 2.0)}
@@ -163,6 +164,21 @@ class GPPDESolver:
             settings=tuple(setting for setting, _ in tried),
             disagreement=_disagreement([solved.on_grid for _, solved in tried[:2]]),
             cpu_seconds=time.process_time() - began,
+        )
+
+    def solve_published(self, *, highest: float, spectrum: str = "student", seconds: float) -> PublishedSolution:
+        """Solve by the published objective and Adam instead, for comparison: it needs some 1e5 to 1e6 steps.
+
+        Args:
+            highest: Highest frequency that it starts from, in cycles a unit of x.
+            spectrum: 'gaussian' or 'student'.
+            seconds: Processor time to spend.
+
+        Returns:
+            The solution where the optimiser is then.
+        """
+        return solve_published(
+            self.problem, self._data, self._axes, highest=highest, spectrum=spectrum, seconds=seconds
         )
 
     # -- data -----------------------------------------------------------------------------------------------------
