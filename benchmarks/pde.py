@@ -115,7 +115,9 @@ def main() -> None:
     """Solve, print and write the table."""
     torch.set_num_threads(1)
     versions = ", ".join(f"{name} {version(name)}" for name in ("torch", "gpytorch", "botorch"))
-    header = f"{datetime.date.today()}; {platform.machine()}, one thread; Python {platform.python_version()}, {versions}."
+    header = (
+        f"{datetime.date.today()}; {platform.machine()}, one thread; Python {platform.python_version()}, {versions}."
+    )
     sections = [f"# Differential equations\n\n{__doc__}\n{header}", _exact(CASES), _exact(NOT_TONES), _noisy()]
     RESULT.write_text("\n\n".join(sections) + "\n")
 
@@ -161,7 +163,9 @@ def _noisy() -> str:
         inside, off, sds = [], [], []
         for seed in seeds:
             problem, exact = _with_noise(case, n, seed), case.at
-            X = grid_points([torch.linspace(*ends, 41 if problem.dims == 1 else 15).double() for ends in problem.domain])
+            X = grid_points([
+                torch.linspace(*ends, 41 if problem.dims == 1 else 15).double() for ends in problem.domain
+            ])
             posterior = GPPDESolver(problem, n=n).solve().posterior(X)
             miss, sd = posterior.mean[:, 0] - exact(X), posterior.variance[:, 0].sqrt()
             inside.append(float((miss.abs() < 1.6449 * sd).double().mean()))

@@ -184,7 +184,9 @@ def _start(found: list[_Tone], ranges: Tensor, X: Tensor, Y: Tensor, total: floa
     for j, tones in enumerate(of_axis):
         for q, (mu, power) in enumerate(tones):
             frequencies[j, q], weights[j, q] = mu, power
-        weights[j, len(tones) :] = max(0.1 * signal, sum(power for _, power in tones)) / (n_components - len(tones) or 1)
+        weights[j, len(tones) :] = max(0.1 * signal, sum(power for _, power in tones)) / (
+            n_components - len(tones) or 1
+        )
     # a root for each axis, so that the products of the weights sum to the variance of the signal
     shares = weights / weights.sum(1, keepdim=True)
     bandwidths = (_BANDWIDTH / ranges)[:, None].expand(d, n_components).clone()

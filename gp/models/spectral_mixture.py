@@ -170,9 +170,7 @@ class SpectralMixtureGP(SingleTaskGP):
 
             L, left = self._factors()
             noise = self.likelihood.noise.sqrt() * torch.randn(len(L), n_paths, **like)
-            moved_by = torch.cholesky_solve(
-                left[:, None] - features(self._x) @ normals - noise, L
-            )
+            moved_by = torch.cholesky_solve(left[:, None] - features(self._x) @ normals - noise, L)
             level = self.mean_module.constant
             offset, scale = self.outcome_transform.means[0], self.outcome_transform.stdvs[0]
 

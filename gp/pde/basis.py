@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gp.kernels.spectral_mixture import SpectralMixtureKernel
 
+
 class Basis(Protocol):
     """Functions along an axis, with the grid that they were made on."""
 

@@ -101,9 +101,7 @@ class Equations:
         derivatives = tuple((c, factors(orders)) for orders, c in problem.terms.items() if c != 0)
         whole = [basis.on_grid() for basis in bases]
         at_sides = tuple(
-            tuple(
-                F if axis != side.axis else F[:1] if side.end == 0 else F[-1:] for axis, F in enumerate(whole)
-            )
+            tuple(F if axis != side.axis else F[:1] if side.end == 0 else F[-1:] for axis, F in enumerate(whole))
             for side in data.sides
         )
         return cls(problem, data, factors([0] * problem.dims), derivatives, at_sides, *sds)

@@ -60,7 +60,9 @@ class PDEProblem:
             raise InvalidDataError(f"domain: problems of one and two dimensions are solved, got {self.dims} pairs.")
         for low, high in self.domain:
             if not (math.isfinite(low) and math.isfinite(high) and low < high):
-                raise InvalidDataError(f"domain: expected finite pairs (low, high) with low < high, got ({low}, {high}).")
+                raise InvalidDataError(
+                    f"domain: expected finite pairs (low, high) with low < high, got ({low}, {high})."
+                )
         for orders, coefficient in self.terms.items():
             if len(orders) != self.dims or not all(0 <= order <= _HIGHEST_ORDER for order in orders):
                 raise InvalidDataError(
@@ -116,7 +118,9 @@ class PDEProblem:
             InvalidDataError: If their shape is another one, or one is not finite.
         """
         if values.shape != (n,):
-            raise InvalidDataError(f"{name}: expected {n} values at `n x {self.dims}` points, got {tuple(values.shape)}.")
+            raise InvalidDataError(
+                f"{name}: expected {n} values at `n x {self.dims}` points, got {tuple(values.shape)}."
+            )
         if not bool(torch.isfinite(values).all()):
             raise InvalidDataError(f"{name}: a value is not finite; is the function defined on the closed box?")
         return values

@@ -1,8 +1,8 @@
 """Gaussian processes that solve differential equations: a spectral prior, then one least squares problem.
 
 Alphabet. d: dimensions, 1 or 2. n: points of the grid along each axis. u: the solution; f: the source. r: functions of
-the basis, Z (flattened z) their coefficients, a priori independent of variance s². c: bandwidth of a spectral component,
-in half-waves a domain. J: derivative of the equations with respect to z, each row over its standard deviation.
+the basis, Z (flattened z) their coefficients, a priori independent. c: bandwidth of a spectral component, in
+half-waves a domain. J: derivative of the equations with respect to z, each row over its standard deviation.
 """
 
 import math
@@ -135,7 +135,9 @@ class GPPDESolver:
         self._spectra = _SPECTRA[problem.dims] if spectra is None else tuple(spectra)
         self._axes = [torch.linspace(low, high, n, dtype=dtype, device=device) for low, high in problem.domain]
         self._data = Data(self._source(self._axes), self._sides())
-        self.frequencies = self._found() if frequencies is None else [self._axes[0].new_tensor(mu) for mu in frequencies]
+        self.frequencies = (
+            self._found() if frequencies is None else [self._axes[0].new_tensor(mu) for mu in frequencies]
+        )
         """Of the prior along each axis, in cycles a unit of x."""
         self._source_size, self._size = self._sizes()
 

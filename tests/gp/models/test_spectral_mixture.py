@@ -24,7 +24,10 @@ def make_model(n=60, noise=0.1, **kwargs):
 @pytest.mark.parametrize("spectrum", ["gaussian", "student"])
 def test_evidence_and_posterior_are_those_of_dense_algebra(spectrum):
     model = make_model(spectrum=spectrum)
-    X, Y = model.input_transform.untransform(model._x), model.outcome_transform.untransform(model.train_targets[:, None])[0]
+    X, Y = (
+        model.input_transform.untransform(model._x),
+        model.outcome_transform.untransform(model.train_targets[:, None])[0],
+    )
     scale, test = float(Y.std()), 10.0 * torch.rand(7, 1)
     noise, level = model.likelihood.noise.item(), model.mean_module.constant.item()
     with torch.no_grad():
@@ -59,10 +62,12 @@ def test_the_mean_of_4096_paths_is_that_of_the_posterior_and_their_spread_too():
     generator = torch.Generator(X.device).manual_seed(2)
     paths, posterior = model.draw_paths(4096, generator)(X), model.posterior(X)
     assert paths.shape == (4096, 4, 1)
-    # the waves are shared by all paths, so beside the standard error of 4096 draws their covariance errs by 1 / sqrt(2048)
+    # the waves are shared by all paths, so their covariance errs by 1 / sqrt(2048) besides
     assert ((paths.mean(0) - posterior.mean).abs() < 4 * (posterior.variance / 4096).sqrt() * 1.3).all()
     prior = model.covar_module.variance.item() * model.outcome_transform.stdvs.item() ** 2
-    assert ((paths.var(0) - posterior.variance).abs() < 4 * prior / math.sqrt(2048) + 4 * posterior.variance * 0.022).all()
+    assert (
+        (paths.var(0) - posterior.variance).abs() < 4 * prior / math.sqrt(2048) + 4 * posterior.variance * 0.022
+    ).all()
 
 
 def test_a_path_is_a_differentiable_function_that_stays_the_same():
@@ -84,7 +89,10 @@ def test_serves_an_acquisition_function_of_botorch_and_conditions_on_what_comes(
 
 def test_its_state_makes_the_same_model_again():
     model = make_model()
-    X, Y = model.input_transform.untransform(model._x), model.outcome_transform.untransform(model.train_targets[:, None])[0]
+    X, Y = (
+        model.input_transform.untransform(model._x),
+        model.outcome_transform.untransform(model.train_targets[:, None])[0],
+    )
     model.fit(max_iterations=3)
     again = SpectralMixtureGP(X, Y)
     again.load_state_dict(model.state_dict())

@@ -18,7 +18,12 @@ def make_basis(n, spectrum="gaussian"):
 
 def make_equations(reaction):
     problem = PDEProblem([(0, 1)] * 2, {(2, 0): 1.0, (1, 1): 0.5, (0, 1): -2.0}, None, None, reaction)
-    sides = (Side(0, 0, torch.rand(9)), Side(0, -1, torch.rand(9)), Side(1, 0, torch.rand(8)), Side(1, -1, torch.rand(8)))
+    sides = (
+        Side(0, 0, torch.rand(9)),
+        Side(0, -1, torch.rand(9)),
+        Side(1, 0, torch.rand(8)),
+        Side(1, -1, torch.rand(8)),
+    )
     return Equations.on_grid(problem, Data(torch.rand(8, 9), sides), [make_basis(8), make_basis(9)], (3.0, 0.5))
 
 

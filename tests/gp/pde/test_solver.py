@@ -78,10 +78,7 @@ FAST = {"poisson one tone", "allen-cahn product", "advection", "packet", "front"
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow])
-        for name in PUBLISHED | NOT_TONES
-    ],
+    [pytest.param(name, marks=[] if name in FAST else [pytest.mark.slow]) for name in PUBLISHED | NOT_TONES],
 )
 def test_solves(name):
     (exact, domain, terms, reaction), n, largest = (PUBLISHED | NOT_TONES)[name]
@@ -146,7 +143,9 @@ def test_the_solution_does_not_depend_on_units():
     )
     X, device = torch.rand(30, 1), torch.get_default_device()
     mean = GPPDESolver(problem, n=120, device=device).solve().mean(X)
-    torch.testing.assert_close(1e-5 * GPPDESolver(scaled, n=120, device=device).solve().mean(1e3 * X), mean, atol=1e-7, rtol=0)
+    torch.testing.assert_close(
+        1e-5 * GPPDESolver(scaled, n=120, device=device).solve().mean(1e3 * X), mean, atol=1e-7, rtol=0
+    )
 
 
 def test_the_disagreement_of_two_bandwidths_warns_of_a_wrong_solution():
