@@ -78,7 +78,7 @@ class Case:
             return total.detach()
 
         dims = len(next(iter(self.terms)))
-        return PDEProblem([self.domain] * dims, self.terms, source, lambda X: self.at(X), self.reaction)
+        return PDEProblem([self.domain] * dims, self.terms, source, self.at, self.reaction)
 
 
 CASES = (
@@ -158,8 +158,8 @@ def _exact(cases: tuple[Case, ...]) -> str:
 def _noisy() -> str:
     """Coverage of 90 % intervals, source and boundary with independent noise."""
     rows = []
-    for case, n, seeds in ((CASES[0], 300, _SEEDS), (CASES[7], 300, _SEEDS), (NOT_TONES[0], 200, _SEEDS),
-                           (NOT_TONES[3], 300, _SEEDS), (NOT_TONES[4], 300, _SEEDS), (CASES[6], 70, _SEEDS[:2])):  # fmt: skip
+    lines = [(CASES[0], 300), (CASES[7], 300), (NOT_TONES[0], 200), (NOT_TONES[3], 300), (NOT_TONES[4], 300)]
+    for case, n, seeds in [*((case, n, _SEEDS) for case, n in lines), (CASES[6], 70, _SEEDS[:2])]:
         inside, off, sds = [], [], []
         for seed in seeds:
             problem, exact = _with_noise(case, n, seed), case.at

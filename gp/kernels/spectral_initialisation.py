@@ -98,7 +98,7 @@ def init_spectral(X: Tensor, Y: Tensor, *, n_components: int | None = None, most
         Where to start.
 
     Raises:
-        InvalidDataError: If there are too few data, they have the wrong shape or are not finite, or an axis has no range.
+        InvalidDataError: If there are too few data, of another shape or not finite, or an axis has no range.
 
     Example:
         >>> X = torch.linspace(0, 2, 80).double()[:, None]
@@ -155,7 +155,7 @@ def _orthonormal(X: Tensor, tones: list[_Tone]) -> Tensor:
 
 
 def _refined(X: Tensor, Y: Tensor, tones: list[_Tone], ranges: Tensor) -> list[_Tone]:
-    """Tones moved in turn to where each explains most beside the others: one that was found first leaned on them all."""
+    """Tones moved in turn to where each explains most beside the others: the first one leaned on them all."""
     tones = list(tones)
     around = torch.linspace(-1.0, 1.0, 11, dtype=X.dtype, device=X.device)
     for sweep in range(_SWEEPS):

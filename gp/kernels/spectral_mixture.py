@@ -1,8 +1,8 @@
 """Kernels whose power spectrum is a mixture: oscillations of known frequencies whose phase drifts.
 
 Alphabet. d: input dimensions. Q: components of the mixture along each axis. z: a signed lag, in units of x. w: weights,
-the variance of a component. mu: frequencies in cycles a unit of x. rho: bandwidths, the scale of a component's spectrum,
-in cycles a unit of x. g: the envelope of a component, a function of z with `g(0) = 1`; m: `2 pi mu`; p: `2 pi² rho²`;
+the variance of a component. mu: frequencies in cycles a unit of x. rho: bandwidths, the scale of a spectrum, in
+cycles a unit of x. g: the envelope of a component, a function of z with `g(0) = 1`; m: `2 pi mu`; p: `2 pi² rho²`;
 a: the decay rate `sqrt(5) 2 pi rho`.
 """
 

@@ -44,6 +44,11 @@ class SpectralMixtureGP(SingleTaskGP):
         True
     """
 
+    covar_module: SpectralMixtureKernel
+    outcome_transform: Standardize
+    _x: Tensor
+    _ranges: Tensor
+
     def __init__(
         self, train_X: Tensor, train_Y: Tensor, *, n_components: int | None = None, spectrum: str = "gaussian"
     ) -> None:
@@ -104,7 +109,7 @@ class SpectralMixtureGP(SingleTaskGP):
     @property
     def noise_variance(self) -> float:
         """Of an observation, in units of Y squared."""
-        return float(self.likelihood.noise.detach()) * float(self.outcome_transform.stdvs.square())
+        return float(self.likelihood.noise.detach()) * float(self._scale[1]) ** 2
 
     def log_evidence(self) -> Tensor:
         """Log marginal likelihood of the standardised outcomes y at the present hyperparameters, differentiable.
@@ -158,21 +163,20 @@ class SpectralMixtureGP(SingleTaskGP):
         Reference: Wilson et al. 2020, "Efficiently Sampling Functions from Gaussian Process Posteriors".
         """
         kernel = self.covar_module
-        like = {"dtype": self._x.dtype, "device": self._x.device, "generator": generator}
         with torch.no_grad():
             omega = kernel.draw_frequencies(n_features, generator)
             size = (kernel.variance / n_features).sqrt()
-            normals = torch.randn(2 * n_features, n_paths, **like)
+            normals = self._x.new_empty(2 * n_features, n_paths).normal_(generator=generator)
 
             def features(x: Tensor) -> Tensor:
                 phase = x @ omega.mT
                 return size * torch.cat([phase.cos(), phase.sin()], -1)
 
             L, left = self._factors()
-            noise = self.likelihood.noise.sqrt() * torch.randn(len(L), n_paths, **like)
+            noise = self.likelihood.noise.sqrt() * normals.new_empty(len(L), n_paths).normal_(generator=generator)
             moved_by = torch.cholesky_solve(left[:, None] - features(self._x) @ normals - noise, L)
             level = self.mean_module.constant
-            offset, scale = self.outcome_transform.means[0], self.outcome_transform.stdvs[0]
+            offset, scale = self._scale
 
         def paths(X: Tensor) -> Tensor:
             x = self.input_transform(X)
@@ -180,6 +184,14 @@ class SpectralMixtureGP(SingleTaskGP):
             return (offset + scale * y).movedim(-1, 0)[..., None]
 
         return paths
+
+    @property
+    def _scale(self) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation of Y."""
+        offset, scale = self.outcome_transform.means, self.outcome_transform.stdvs
+        assert isinstance(offset, Tensor)
+        assert isinstance(scale, Tensor)
+        return offset[0], scale[0]
 
     def _factors(self) -> tuple[Tensor, Tensor]:
         """Cholesky factor of the covariance of y, and y less its mean."""

@@ -1,6 +1,6 @@
 """The equation and its boundary as weighted linear equations for the coefficients of a basis, one tensor axis an axis.
 
-Alphabet. Z: coefficients, `r` in one dimension, `r1 x r2` in two; z is Z flattened. F: factors, one a axis: a matrix that
+Alphabet. Z: coefficients, `r` in one dimension, `r1 x r2` in two; z is Z flattened. F: factors, a matrix an axis that
 takes the coefficients of the axis to points. u: values of the solution at the grid. s: slope of the reaction there. J:
 the equations' derivative with respect to z, each row over its standard deviation.
 """

@@ -56,9 +56,9 @@ def peaks(lines: list[tuple[Tensor, float]], step: float, dims: int) -> Tensor:
     found.sort(reverse=True)
     kept: list[float] = [0.0]
     resolution = 1.0 / (lines[0][0].shape[-1] * step)
-    for _, mu in found:
+    for _, tone in found:
         # the source and the boundary show the same tone; and what is closer than half a resolution is 0 already
-        if len(kept) <= _MOST[dims] and all(abs(mu - other) > 0.5 * resolution for other in kept):
-            kept.append(mu)
+        if len(kept) <= _MOST[dims] and all(abs(tone - other) > 0.5 * resolution for other in kept):
+            kept.append(tone)
     first = lines[0][0]
     return torch.tensor(kept, dtype=first.dtype, device=first.device)
