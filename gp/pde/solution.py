@@ -41,7 +41,7 @@ class Belief:
     """Prior variance of each flattened coefficient."""
 
 
-def believe(equations: Equations, Z: Tensor, groups: Tensor, start: Tensor) -> Belief:
+def believe(equations: Equations, Z: Tensor, groups: Tensor, start: Tensor, updates: int = _UPDATES) -> Belief:
     """Posterior of the coefficients given noisy equations, each component's prior variance of greatest evidence.
 
     Args:
@@ -49,6 +49,7 @@ def believe(equations: Equations, Z: Tensor, groups: Tensor, start: Tensor) -> B
         Z: Where a reaction is linearised; without one its value does not matter.
         groups: For each flattened coefficient the index of its component.
         start: Prior variances to start from, one a flattened coefficient.
+        updates: Of them at most.
 
     Returns:
         The posterior.
@@ -62,7 +63,7 @@ def believe(equations: Equations, Z: Tensor, groups: Tensor, start: Tensor) -> B
     counts = sizes.index_add(0, groups, torch.ones_like(h))
     least = _LEAST * float(start.max())
     variances = start
-    for _ in range(_UPDATES):
+    for _ in range(updates):
         root, z, _ = _posterior(G, h, variances)
         determined = (1.0 - root.square().sum(1) / variances).clamp_min(1e-12)
         squares, effective = sizes.index_add(0, groups, z.square()), sizes.index_add(0, groups, determined)

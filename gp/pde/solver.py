@@ -38,6 +38,10 @@ _NOISY_CUT: Final = 1e-8
 """The same where data are noisy: what varies less is below any noise that matters."""
 _NOISY_MOST: Final = {1: 400, 2: 32}
 """Functions along an axis at most where data are noisy, of all components: their matrix is factored dozens of times."""
+_UPDATES_A_ROUND: Final = 3
+"""Of the prior variances, after each linearisation but the first, at which they settle."""
+_STILL: Final = 1e-4
+"""Relative change of noisy coefficients that is below any standard deviation that matters."""
 _LEAST_FREE: Final = 2.0
 """Bandwidth at least of the component about frequency 0 where data are noisy: it stands for whatever the noise hides,
 and a narrow one would be sure that this is a straight line."""
@@ -302,9 +306,9 @@ class GPPDESolver:
             before = Z
             Z = _towards(equations, Z, belief)
             change = float((Z - before).norm() / Z.norm().clamp_min(1e-300))
-            if self.problem.reaction is None or change < _STALLED:
+            if self.problem.reaction is None or change < _STILL:
                 break
-            belief = believe(equations, Z, groups, belief.variances)
+            belief = believe(equations, Z, groups, belief.variances, _UPDATES_A_ROUND)
         return _Solved(bases, Z, -belief.evidence, spread(equations.values, Z), lambda: belief)
 
 

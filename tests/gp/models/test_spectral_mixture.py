@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from botorch.acquisition.monte_carlo import qExpectedImprovement
+from botorch.acquisition.logei import qLogExpectedImprovement
 
 from gp.errors import InvalidDataError
 from gp.models.spectral_mixture import SpectralMixtureGP
@@ -81,7 +81,7 @@ def test_a_path_is_a_differentiable_function_that_stays_the_same():
 
 def test_serves_an_acquisition_function_of_botorch_and_conditions_on_what_comes():
     model = make_model()
-    assert qExpectedImprovement(model, best_f=35.0)(torch.rand(4, 2, 1)).shape == (4,)
+    assert qLogExpectedImprovement(model, best_f=35.0)(10.0 * torch.rand(4, 2, 1)).shape == (4,)
     X = torch.tensor([[3.3]])
     more = model.condition_on_observations(X, signal(X))
     assert more.posterior(X).variance < model.posterior(X).variance
