@@ -3,6 +3,7 @@
 Every model here is a `botorch.models.model.Model`. Nothing in this package knows of search spaces or studies.
 """
 
+from gp.kernels.spectral_mixture import SpectralMixtureKernel
 from gp.models.exact import ExactGP
 from gp.models.fully_bayesian import FullyBayesianGP
 from gp.models.grid_points import GridPointsGP
@@ -10,15 +11,22 @@ from gp.models.iterative import IterativeGP
 from gp.models.kronecker import KroneckerGP
 from gp.models.latent_kronecker import LatentKroneckerGP
 from gp.models.single_task import to_single_task_gp
+from gp.models.spectral_mixture import SpectralMixtureGP
+from gp.pde.problem import PDEProblem
+from gp.pde.solver import GPPDESolver
 
 __priorwise__ = True  # how `bayesopt` tells this package from another of the same name
 
 __all__ = [
     "ExactGP",
     "FullyBayesianGP",
+    "GPPDESolver",
     "GridPointsGP",
     "IterativeGP",
     "KroneckerGP",
     "LatentKroneckerGP",
+    "PDEProblem",
+    "SpectralMixtureGP",
+    "SpectralMixtureKernel",
     "to_single_task_gp",
 ]
