@@ -1,1 +1,1 @@
-"""Sections of `benchmarks/inference.py`, one claim a file."""
+"""Sections of `benchmarks/approximate_inference.py`, one claim a file."""

@@ -1,16 +1,12 @@
-"""Claims of the package `inference`, one section each, beside the peers in one process: `benchmarks/inference.py`.
+"""Claims of the package `inference`, one section each, beside the peers in one process.
 
 Each module of `inference_sections/` states its claim in its docstring and has `measure(n_seeds)`, which yields its
 text, table included, again after each seed; the last one counts. A peer that is not installed is said to be missing.
 """
 
 import argparse
-import sys
 from importlib import import_module
 from pathlib import Path
-
-# This script is named as the package is: its folder, which Python puts first, has to come after where that lives.
-sys.path.append(sys.path.pop(0))
 
 from one_thread import restart_with_one_thread
 from tables import machine
@@ -33,7 +29,10 @@ def main() -> None:
             part = RESULTS / f"inference_{name}.md"
             part.write_text(f"{machine(section.versions())}\n\n{text}\n")
     written = [RESULTS / f"inference_{name}.md" for name in SECTIONS]
-    whole = ["# Approximate inference: `benchmarks/inference.py`", *(p.read_text() for p in written if p.exists())]
+    whole = [
+        "# Approximate inference: `benchmarks/approximate_inference.py`",
+        *(p.read_text() for p in written if p.exists()),
+    ]
     (RESULTS / "inference.md").write_text("\n\n".join(text.strip() for text in whole) + "\n")
 
 
