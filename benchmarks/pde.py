@@ -2,8 +2,8 @@
 
 Eleven published problems and five whose solutions are no sums of tones. Baseline: the objective that spectral solvers
 were published with (Adam on the solution at the grid and the hyperparameters), run in the same process for as many CPU
-seconds as ours took. Metric: relative L2 error on 300 points along each axis. Then the coverage of 90 % intervals where
-source and boundary are noisy. Run it with one thread: `OMP_NUM_THREADS=1 python benchmarks/pde.py`.
+seconds as ours took (20 at most). Metric: relative L2 error on 300 points along each axis. Then the coverage of 90 %
+intervals where source and boundary are noisy. Run it with one thread: `OMP_NUM_THREADS=1 python benchmarks/pde.py`.
 
 On exact data and a box Chebyshev collocation beats every process, ours among them (Chebfun: 1e-10 on the problems of
 one dimension, in milliseconds): the table is about what a process can do, and a process is for noise and uncertainty.
