@@ -37,10 +37,26 @@ def safe_cholesky(A: Tensor, name: str = "A") -> Tensor:
         tensor([[2., 0.],
                 [1., 2.]])
     """
+    return cholesky_and_jitter(A, name)[0]
+
+
+def cholesky_and_jitter(A: Tensor, name: str = "A") -> tuple[Tensor, float]:
+    """The factor of `safe_cholesky` with the shift that it needed.
+
+    Args:
+        A: As there.
+        name: As there.
+
+    Returns:
+        The factor, and the shift relative to the mean diagonal; 0.0 where none was made.
+
+    Raises:
+        NotPositiveDefiniteError: As there.
+    """
     L, info = torch.linalg.cholesky_ex(A)
     failed = info != 0
     if not failed.any():
-        return L
+        return L, 0.0
     if not torch.isfinite(A).all():
         raise NotPositiveDefiniteError(
             f"{name} {_size(A)} holds values that are not finite. Likely causes: nan or infinity in the inputs, or a "
@@ -53,7 +69,7 @@ def safe_cholesky(A: Tensor, name: str = "A") -> Tensor:
         shift = torch.where(failed, jitter * mean_diagonal, torch.zeros_like(mean_diagonal))
         shifted, info = torch.linalg.cholesky_ex(A + shift[..., None, None] * eye)
         if not (info != 0).any():
-            return shifted
+            return shifted, jitter
         jitter *= 10.0
     raise NotPositiveDefiniteError(
         f"{name} {_size(A)} is not positive definite at jitter {jitter / 10.0:g}. Likely causes: (a) duplicate rows "
