@@ -50,6 +50,16 @@ class Terms(NamedTuple):
 class Likelihood(ABC):
     """Independent observations, each of its own latent value."""
 
+    @property
+    def is_binary(self) -> bool:
+        """Whether observations are 0 or 1."""
+        return False
+
+    @property
+    def is_probit(self) -> bool:
+        """Whether they are labels with the probit's link, whose moments under a normal belief have a closed form."""
+        return False
+
     @abstractmethod
     def terms(self, f: Tensor, y: Tensor) -> Terms:
         """Log density with its derivatives.
@@ -190,6 +200,18 @@ class Bernoulli(Likelihood):
         if self.link not in ("probit", "logit"):
             raise InvalidInputError(f"link: expected 'probit' or 'logit', got {self.link!r}.")
 
+    @property
+    @override
+    def is_binary(self) -> bool:
+        """Always."""
+        return True
+
+    @property
+    @override
+    def is_probit(self) -> bool:
+        """Whether the link is."""
+        return self.link == "probit"
+
     @override
     def terms(self, f: Tensor, y: Tensor) -> Terms:
         """As in `Likelihood`."""
@@ -218,26 +240,23 @@ class Bernoulli(Likelihood):
     @override
     def predictive_mean(self, mean: Tensor, variance: Tensor) -> Tensor:
         """Probability of a 1."""
-        return self.log_probability(mean, variance).exp()
-
-    def log_probability(self, mean: Tensor, variance: Tensor) -> Tensor:
-        """Log probability of a 1: closed form for the probit, whose tail keeps all digits, quadrature for the logit.
-
-        Args:
-            mean: Of the beliefs about f, any shape.
-            variance: Likewise.
-
-        Returns:
-            Log probabilities in the same shape.
-        """
-        if self.link == "probit":
-            return torch.special.log_ndtr(mean / (1.0 + variance).sqrt())
-        return super().log_predictive(torch.ones_like(mean), mean, variance)
+        return self.log_predictive(torch.ones_like(mean), mean, variance).exp()
 
     @override
     def log_predictive(self, y: Tensor, mean: Tensor, variance: Tensor) -> Tensor:
-        """As in `Likelihood`."""
-        return self.log_probability(torch.where(y > 0.5, mean, -mean), variance)
+        """As in `Likelihood`; of the probit in closed form, which keeps all digits in the tail.
+
+        Args:
+            y: Labels.
+            mean: Of the beliefs, the same shape.
+            variance: Likewise.
+
+        Returns:
+            Log probabilities.
+        """
+        if self.link == "logit":
+            return super().log_predictive(y, mean, variance)
+        return torch.special.log_ndtr((2.0 * y - 1.0) * mean / (1.0 + variance).sqrt())
 
 
 @dataclass(frozen=True)

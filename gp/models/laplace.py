@@ -94,7 +94,7 @@ class LaplaceGP(Model, Module):
         check_inputs("train_X", train_X)
         self.likelihood = Bernoulli("probit") if likelihood is None else likelihood
         _check_outcomes("train_Y", train_Y, train_X, self.likelihood)
-        is_probit = self.likelihood == Bernoulli("probit")
+        is_probit = self.likelihood.is_probit
         if posterior not in (None, "laplace", "ep") or (posterior == "ep" and not is_probit):
             raise InvalidDataError(
                 f"posterior: expected 'laplace', None, or with Bernoulli('probit') also 'ep', got {posterior!r} with "
@@ -279,11 +279,12 @@ class LaplaceGP(Model, Module):
         Raises:
             InvalidDataError: If the observations are no labels.
         """
-        if not isinstance(self.likelihood, Bernoulli):
+        if not self.likelihood.is_binary:
             raise InvalidDataError(
                 f"probability: of labels alone, but the likelihood is {self.likelihood}; use `outcome_mean`."
             )
-        return self.likelihood.log_probability(*self.marginals(X))
+        mean, variance = self.marginals(X)
+        return self.likelihood.log_predictive(torch.ones_like(mean), mean, variance)
 
     def log_predictive(self, X: Tensor, Y: Tensor) -> Tensor:
         """Log probability, or density, of observations that were not seen.

@@ -19,7 +19,7 @@ from typing_extensions import override
 from inference.errors import InferenceWarning, InvalidInputError
 from inference.laplace.expectation_propagation import refine
 from inference.laplace.sites import LatentPosterior, factor
-from inference.likelihoods import Bernoulli, Likelihood, Terms
+from inference.likelihoods import Likelihood, Terms
 
 _TOLERANCE: Final = {torch.float64: 1e-10, torch.float32: 1e-5}
 """Newton's method ends where a step gains less than this share of the objective's size (or of 1): as it converges
@@ -42,6 +42,7 @@ class LatentLaplace:
     for predictions `expectation_propagation` refines it, at the cost of some Newton steps more.
 
     Example:
+        >>> from inference.likelihoods import Bernoulli
         >>> model = LatentLaplace(Bernoulli())
         >>> one = torch.ones(1, dtype=torch.float64)
         >>> posterior = model.posterior(K=one[:, None], m=0.0 * one, y=one)
@@ -125,7 +126,7 @@ class LatentLaplace:
         Reference: Minka 2001, "Expectation propagation for approximate Bayesian inference"; Kuss and Rasmussen 2005,
         "Assessing approximate inference for binary Gaussian process classification".
         """
-        if self.likelihood != Bernoulli("probit"):
+        if not self.likelihood.is_probit:
             raise InvalidInputError(
                 "likelihood: expectation propagation is there for Bernoulli('probit'), whose moments have a closed "
                 f"form, got {self.likelihood}. Use Laplace's `posterior`."

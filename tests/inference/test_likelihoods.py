@@ -109,7 +109,7 @@ def test_the_predictive_mean_is_that_of_the_predictive_probabilities(likelihood)
 
 def test_the_log_probability_keeps_its_digits_where_a_one_is_next_to_impossible():
     mean = torch.tensor([-60.0], requires_grad=True)
-    found = Bernoulli().log_probability(mean, torch.zeros(1))
+    found = Bernoulli().log_predictive(torch.ones(1), mean, torch.zeros(1))
     found.sum().backward()
     # log Phi(-x) = -x²/2 - log(x sqrt(2 pi)) - 1/x² + 5/(2 x⁴) ...
     assert abs(found.item() - (-1800.0 - math.log(60.0 * math.sqrt(2 * math.pi)) - 1 / 3600)) < 1e-6
