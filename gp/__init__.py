@@ -9,6 +9,7 @@ from gp.models.fully_bayesian import FullyBayesianGP
 from gp.models.grid_points import GridPointsGP
 from gp.models.iterative import IterativeGP
 from gp.models.kronecker import KroneckerGP
+from gp.models.laplace import LaplaceGP
 from gp.models.latent_kronecker import LatentKroneckerGP
 from gp.models.single_task import to_single_task_gp
 from gp.models.spectral_mixture import SpectralMixtureGP
@@ -24,6 +25,7 @@ __all__ = [
     "GridPointsGP",
     "IterativeGP",
     "KroneckerGP",
+    "LaplaceGP",
     "LatentKroneckerGP",
     "PDEProblem",
     "SpectralMixtureGP",

@@ -2,7 +2,8 @@
 
 from inference.density import LogDensity, from_callable, from_pyro
 from inference.diagnostics import brier, coverage, crps, ece, ess, loo_gaussian, pit, psis, rhat, sbc
-from inference.laplace import GaussianPosterior, laplace
+from inference.laplace import GaussianPosterior, LatentLaplace, laplace
+from inference.likelihoods import Bernoulli, NegativeBinomial, Poisson, StudentT
 from inference.mcmc import ensemble_hmc, nuts
 from inference.optimize import MapResult, find_map
 from inference.result import Posterior, Samples
@@ -10,11 +11,16 @@ from inference.result import Posterior, Samples
 __priorwise__ = True  # how `bayesopt` tells this package from another of the same name
 
 __all__ = [
+    "Bernoulli",
     "GaussianPosterior",
+    "LatentLaplace",
     "LogDensity",
     "MapResult",
+    "NegativeBinomial",
+    "Poisson",
     "Posterior",
     "Samples",
+    "StudentT",
     "brier",
     "coverage",
     "crps",

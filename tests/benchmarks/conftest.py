@@ -3,4 +3,5 @@
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+# last: a script there may bear the name of a package, as `inference.py` does
+sys.path.append(str(Path(__file__).parents[2] / "benchmarks"))

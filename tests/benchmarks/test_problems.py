@@ -4,8 +4,7 @@ import gzip
 
 import numpy as np
 import pytest
-from problems import constrained, mixed, multimodal, noisy, smooth, steplaw
-from problems.crashing import CRASHING_HARTMANN6
+from problems import constrained, crashing, mixed, multimodal, noisy, smooth, steplaw
 from scipy.optimize import differential_evolution
 from scipy.stats import qmc
 
@@ -85,12 +84,12 @@ def test_no_pair_of_plates_makes_a_cheaper_vessel():
     assert cheapest == pytest.approx(constrained.VESSEL.minimum, abs=1e-4)
 
 
-def test_much_of_the_crashing_cube_breaks_and_its_minimum_does_not():
-    rng = np.random.default_rng(0)
-    points = CRASHING_HARTMANN6.space.sample(1000, rng)
-    broken = np.mean([CRASHING_HARTMANN6.breaks(CRASHING_HARTMANN6.space.decode(u)) for u in points])
-    assert 0.75 < broken < 0.88  # 1 - 0.6² / 2
-    assert not CRASHING_HARTMANN6.breaks(CRASHING_HARTMANN6.argmin)
+@pytest.mark.parametrize("problem", crashing.ALL, ids=name)
+def test_much_of_a_crashing_space_breaks_and_its_minimum_does_not(problem):
+    points = problem.space.sample(1000, np.random.default_rng(0))
+    broken = np.mean([problem.breaks(problem.space.decode(u)) for u in points])
+    assert 0.5 < broken < 0.92
+    assert not problem.breaks(problem.argmin)
 
 
 # -- replayed tables --------------------------------------------------------------------------------------------------
