@@ -1,3 +1,34 @@
 """Approximate posteriors: given a model and data, what do we know? Nothing here knows of Gaussian processes."""
 
+from inference.density import LogDensity, from_callable, from_pyro
+from inference.diagnostics import brier, coverage, crps, ece, ess, loo_gaussian, pit, psis, rhat, sbc
+from inference.laplace import GaussianPosterior, laplace
+from inference.mcmc import ensemble_hmc, nuts
+from inference.optimize import MapResult, find_map
+from inference.result import Posterior, Samples
+
 __priorwise__ = True  # how `bayesopt` tells this package from another of the same name
+
+__all__ = [
+    "GaussianPosterior",
+    "LogDensity",
+    "MapResult",
+    "Posterior",
+    "Samples",
+    "brier",
+    "coverage",
+    "crps",
+    "ece",
+    "ensemble_hmc",
+    "ess",
+    "find_map",
+    "from_callable",
+    "from_pyro",
+    "laplace",
+    "loo_gaussian",
+    "nuts",
+    "pit",
+    "psis",
+    "rhat",
+    "sbc",
+]
