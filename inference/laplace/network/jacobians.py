@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from inference.errors import InvalidInputError
 from inference.laplace.network.groups import Group
@@ -77,7 +78,8 @@ def jacobian(net: nn.Module, groups: Sequence[Group], X: Tensor) -> Tensor:
     def single(parameters: Mapping[str, Tensor], x: Tensor) -> Tensor:
         return functional_call(net, {**fixed, **parameters}, (x[None],)).flatten()
 
-    derivatives = vmap(jacrev(single), (None, 0), randomness="error")(chosen, X)
+    with sdpa_kernel(SDPBackend.MATH):  # the fused kernels of attention have no batching rule, and warn
+        derivatives = vmap(jacrev(single), (None, 0), randomness="error")(chosen, X)
     return torch.cat([group.flatten(derivatives, batch_dims=2) for group in groups], -1)
 
 

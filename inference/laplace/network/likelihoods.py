@@ -183,7 +183,8 @@ class Classification(NetLikelihood):
     """One of C >= 2 classes, `y` their indices, f their logits.
 
     `"probit"` scales the logits down by their variances (MacKay 1992), `"mc"` averages draws, `"bridge"` matches a
-    Dirichlet distribution to the Gaussian (Hobbhahn, Kristiadi and Hennig 2022).
+    Dirichlet distribution to the Gaussian (Hobbhahn, Kristiadi and Hennig 2022). The bridge expects the variances of a
+    Dirichlet distribution, larger where a class is rarer: with nearly equal ones it evens out more than two classes.
     """
 
     tunes_by: ClassVar[Literal["evidence", "validation"]] = "validation"

@@ -4,6 +4,7 @@ Alphabet. J: Jacobian of the N training outputs, `N x P`. delta: prior precision
 gamma: how far the data determine a parameter, between 0 and 1.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from tqdm.auto import tqdm
 
-from inference.errors import InvalidInputError
+from inference.errors import InferenceWarning, InvalidInputError
 from inference.laplace.network.groups import Group, select
 from inference.laplace.network.jacobians import linearise
 from inference.laplace.network.likelihoods import Regression
@@ -19,6 +20,8 @@ from inference.laplace.network.net_laplace import NetLaplace
 
 _PRECISIONS: Final = (1e-3, 1e4)
 """Bounds of delta: beyond them a module is free, or switched off."""
+_LEAST_SIGNAL: Final = 1e-4
+"""Share of the variance of Y below which the outputs count as a constant."""
 _LEAST_NOISE_VARIANCE: Final = 1e-4
 """Of standardised observations; less would let a network that interpolates claim to know everything."""
 
@@ -33,13 +36,14 @@ def train_by_evidence(
     every: int = 50,
     lr: float = 1e-2,
     prior_precision: float = 30.0,
-    noise_variance: float = 1.0,
+    noise_variance: float = 0.1,
     progress: bool = False,
 ) -> NetLaplace:
     """Train a network in place and return its posterior, with nothing left to tune.
 
     Full-batch Adam on the squared error and the weights' prior, stopped every few epochs for MacKay's fixed-point
-    updates of each module's precision and of the noise. No validation data are needed.
+    updates of each module's precision and of the noise. No
+    validation data are needed.
 
     Args:
         net: From `N x ...` to `N x C`, not trained.
@@ -50,7 +54,7 @@ def train_by_evidence(
         every: Epochs from one update to the next.
         lr: Of Adam.
         prior_precision: Where each delta starts; small starts such as 1 overfit first and do not come back.
-        noise_variance: Where s2 starts.
+        noise_variance: Where s2 starts; as large a start as the variance of Y can drive every weight to 0 for good.
         progress: Whether to show a bar over the epochs.
 
     Returns:
@@ -88,7 +92,17 @@ def train_by_evidence(
             delta, s2 = _updated(net, groups, X, Y, delta, s2, norms)
     by_name = {group.name: d for group, d in zip(groups, delta, strict=True)}
     posterior = NetLaplace(net, Regression(noise_sd=s2**0.5), "function_space", prior_precision=by_name)
-    return posterior.fit(X, Y)
+    posterior.fit(X, Y)
+    fitted = posterior.predict(X).f_mean
+    if float(fitted.var(0).mean()) < _LEAST_SIGNAL * float(Y.var(0).mean()):
+        warnings.warn(
+            "train_by_evidence: the prior has switched the network off, so that it predicts a constant and is sure of "
+            f"it. Start from a smaller noise_variance (was {noise_variance}) or prior_precision (was "
+            f"{prior_precision}), unless the observations are noise alone.",
+            InferenceWarning,
+            stacklevel=2,
+        )
+    return posterior
 
 
 def _updated(
@@ -102,8 +116,7 @@ def _updated(
 ) -> tuple[list[float], float]:
     """One fixed-point update of delta and s2."""
     f, pieces = linearise(net, groups, X)
-    whitened = [piece.dense().flatten(0, 1) / d**0.5 for piece, d in zip(pieces, delta, strict=True)]
-    J = torch.cat(whitened, 1)
+    J = torch.cat([piece.dense().flatten(0, 1) / d**0.5 for piece, d in zip(pieces, delta, strict=True)], 1)
     # of outputs, not parameters: there are fewer of them
     K = J @ J.T
     K.diagonal().add_(s2)
