@@ -4,8 +4,9 @@ Every model here is a `botorch.models.model.Model`. Nothing in this package know
 """
 
 from gp.models.exact import ExactGP
+from gp.models.laplace_net import LaplaceNetSurrogate
 from gp.models.single_task import to_single_task_gp
 
 __priorwise__ = True  # how `bayesopt` tells this package from another of the same name
 
-__all__ = ["ExactGP", "to_single_task_gp"]
+__all__ = ["ExactGP", "LaplaceNetSurrogate", "to_single_task_gp"]

@@ -2,7 +2,16 @@
 
 from inference.density import LogDensity, from_callable, from_pyro
 from inference.diagnostics import brier, coverage, crps, ece, ess, loo_gaussian, pit, psis, rhat, sbc
-from inference.laplace import GaussianPosterior, laplace
+from inference.laplace import (
+    BradleyTerry,
+    Classification,
+    GaussianPosterior,
+    NetLaplace,
+    NetLikelihood,
+    Regression,
+    laplace,
+    train_by_evidence,
+)
 from inference.mcmc import ensemble_hmc, nuts
 from inference.optimize import MapResult, find_map
 from inference.result import Posterior, Samples
@@ -10,10 +19,15 @@ from inference.result import Posterior, Samples
 __priorwise__ = True  # how `bayesopt` tells this package from another of the same name
 
 __all__ = [
+    "BradleyTerry",
+    "Classification",
     "GaussianPosterior",
     "LogDensity",
     "MapResult",
+    "NetLaplace",
+    "NetLikelihood",
     "Posterior",
+    "Regression",
     "Samples",
     "brier",
     "coverage",
@@ -31,4 +45,5 @@ __all__ = [
     "psis",
     "rhat",
     "sbc",
+    "train_by_evidence",
 ]

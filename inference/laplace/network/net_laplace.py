@@ -15,7 +15,7 @@ from typing import Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from inference.errors import InvalidInputError
 from inference.laplace.network.groups import select

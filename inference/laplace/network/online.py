@@ -10,7 +10,7 @@ from typing import Final
 
 import torch
 from torch import Tensor, nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from inference.errors import InferenceWarning, InvalidInputError
 from inference.laplace.network.groups import Group, select

@@ -1,6 +1,9 @@
 """NetLaplace against Bayesian linear regression, dense algebra, and itself in another form."""
 
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from inference.errors import InvalidInputError
 from inference.laplace.network import BradleyTerry, Classification, NetLaplace, NetLikelihood, Regression
 
+ROOT = Path(__file__).parents[4]
 EXACT = ["full", "function_space"]
 STRUCTURES = ["full", "kron", "diag", "function_space", "low_rank"]
 
@@ -384,3 +388,30 @@ def test_gives_the_same_on_cuda(structure):
     there = NetLaplace(net.cuda(), Classification(), structure, rank=200).fit(X.cuda(), y.cuda()).predict(X.cuda())
     assert there.mean.device.type == "cuda"
     torch.testing.assert_close(there.mean.cpu(), here.mean, rtol=1e-6, atol=1e-8)
+
+
+_PEAK = """
+import resource, sys
+import torch
+from torch import nn
+from inference.laplace.network import Classification, NetLaplace
+
+torch.set_num_threads(1)
+net = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)).double()
+X, y = torch.randn(2000, 64).double(), torch.randint(10, (100,))
+posterior = NetLaplace(net, Classification(), "low_rank", rank=10, chunk=128).fit(X[:8], y[:8])
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+posterior.predict(X[:500])
+after_500 = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+posterior.predict(X)
+print(after_500 - before, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_number_of_test_points():
+    # dense Jacobians of a chunk are 92 MB, so that those of all 2,000 points would be 1.4 GB
+    run = subprocess.run([sys.executable, "-c", _PEAK], capture_output=True, text=True, check=True, cwd=ROOT)
+    of_500, of_2000 = (int(word) for word in run.stdout.split())
+    assert of_500 > 50_000  # KB: the measurement sees the Jacobians
+    assert of_2000 < 1.5 * of_500

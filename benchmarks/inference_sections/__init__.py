@@ -1,0 +1,1 @@
+"""Sections of `benchmarks/inference.py`, one claim a file."""
