@@ -109,6 +109,31 @@ def select(net: nn.Module, params: str | Sequence[str]) -> tuple[Group, ...]:
     return tuple(groups)
 
 
+def split_precision(groups: Sequence[Group], precision: float | Mapping[str, float]) -> tuple[float, list[float]]:
+    """A prior precision as a common factor and ratios.
+
+    Args:
+        groups: Of the parameters.
+        precision: One number, or one a module by its name.
+
+    Returns:
+        The precision of the first group, and of each group relative to it.
+
+    Raises:
+        InvalidInputError: If a number is missing, too many or not positive.
+    """
+    names = [group.name for group in groups]
+    if not isinstance(precision, Mapping):
+        values = [float(precision)] * len(names)
+    elif precision.keys() != set(names):
+        raise InvalidInputError(f"prior_precision: expected one number for each of {names}, got {dict(precision)}.")
+    else:
+        values = [float(precision[name]) for name in names]
+    if not all(0.0 < value < math.inf for value in values):
+        raise InvalidInputError(f"prior_precision: expected positive numbers, got {precision!r}.")
+    return values[0], [value / values[0] for value in values]
+
+
 def _wanted(net: nn.Module, params: str | Sequence[str], known: Mapping[str, Tensor]) -> set[str]:
     if params == "last_layer":
         linear = [name for name, module in net.named_modules() if type(module) is nn.Linear]

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev, vmap
-from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from inference.errors import InvalidInputError
 from inference.laplace.network.groups import Group
@@ -72,6 +71,8 @@ def jacobian(net: nn.Module, groups: Sequence[Group], X: Tensor) -> Tensor:
         >>> jacobian(net, select(net, "all"), torch.tensor([[3.0, 4.0]]))
         tensor([[[3., 4., 1.]]])
     """
+    from torch.nn.attention import SDPBackend, sdpa_kernel  # late: `import inference` stays cheap
+
     fixed = {name: tensor.detach() for name, tensor in [*net.named_parameters(), *net.named_buffers()]}
     chosen = {name: fixed[name] for group in groups for name in group.parameters}
 

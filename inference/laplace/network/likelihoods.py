@@ -7,6 +7,7 @@ Alphabet. f: outputs, `n x C`. y: observations, n of them. V: covariance of f at
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import ClassVar, Final, Literal
 
 import torch
@@ -20,6 +21,20 @@ Needs = Literal["variance", "covariance"]
 
 _N_SAMPLES: Final = 256
 """Monte Carlo draws of f: probabilities to about 0.03 a point, and far better averaged over points."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """At n points."""
+
+    mean: Tensor
+    """Of the observation, `n x C`: its value, or the probability of each class."""
+    variance: Tensor
+    """Of the observation, `n x C`; of a reward, which is never observed, that of the reward itself."""
+    f_mean: Tensor
+    """Outputs of the network, `n x C`."""
+    f_variance: Tensor
+    """Their variances, `n x C`: what more data could take away."""
 
 
 class NetLikelihood(ABC):

@@ -9,8 +9,7 @@ predict, as drawn weights of a network that was trained to a point predict far w
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import torch
@@ -18,17 +17,15 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from inference.errors import InvalidInputError
-from inference.laplace.network.groups import select
+from inference.laplace.network.batches import Batches, as_batches
+from inference.laplace.network.groups import select, split_precision
 from inference.laplace.network.hyperparameters import grid_maximum, log_volume_ratio
 from inference.laplace.network.jacobians import Cotangents, Piece, linearise
-from inference.laplace.network.likelihoods import NetLikelihood, Regression
+from inference.laplace.network.likelihoods import NetLikelihood, Prediction, Regression
 from inference.laplace.network.structures import Diagonal, Full, FunctionSpace, Kron, LastLayerFull, LowRank, Structure
 from inference.laplace.network.structures.low_rank import DEFAULT_RANK
 from inference.laplace.network.structures.structure import Projection
 from inference.seeding import as_generator, normals
-
-Batches = Iterable[tuple[Tensor, Tensor]]
-"""Batches of points and observations, such as a `DataLoader`."""
 
 _STRUCTURES: Final[Mapping[str, type[Structure]]] = {
     "full": Full,
@@ -45,20 +42,6 @@ _LEAST_NOISE: Final = 1e-8
 """Least mean squared residual that a learned noise starts from."""
 _MOST_DOUBLES: Final = 2**25
 """Entries of V held at once: 256 MB."""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """At n points."""
-
-    mean: Tensor
-    """Of the observation, `n x C`: its value, or the probability of each class."""
-    variance: Tensor
-    """Of the observation, `n x C`; of a reward, which is never observed, that of the reward itself."""
-    f_mean: Tensor
-    """Outputs of the network, `n x C`."""
-    f_variance: Tensor
-    """Their variances, `n x C`: what more data could take away."""
 
 
 class NetLaplace:
@@ -121,25 +104,12 @@ class NetLaplace:
         self.groups = select(net, params)
         self._is_last_layer = params == "last_layer"
         self._rank, self._chunk = rank, chunk
-        self.tau, self._ratios = self._split_precision(prior_precision)
+        self.tau, self._ratios = split_precision(self.groups, prior_precision)
         known = likelihood.noise_sd if isinstance(likelihood, Regression) else 1.0
         self.scale = 1.0 if known is None else known**-2
         self._learns_scale = known is None
         self._curvature: Structure | None = None
         self._sum_log_prob, self._n_values, self._n_points = 0.0, 0, 0
-
-    def _split_precision(self, precision: float | Mapping[str, float]) -> tuple[float, list[float]]:
-        """Tau, and R by group."""
-        names = [group.name for group in self.groups]
-        if not isinstance(precision, Mapping):
-            values = [float(precision)] * len(names)
-        elif precision.keys() != set(names):
-            raise InvalidInputError(f"prior_precision: expected one number for each of {names}, got {dict(precision)}.")
-        else:
-            values = [float(precision[name]) for name in names]
-        if not all(0.0 < value < float("inf") for value in values):
-            raise InvalidInputError(f"prior_precision: expected positive numbers, got {precision!r}.")
-        return values[0], [value / values[0] for value in values]
 
     # -- fitting --------------------------------------------------------------------------------------------------
 
@@ -157,7 +127,8 @@ class NetLaplace:
         Raises:
             InvalidInputError: If there are no data, the data cannot be used, or the structure cannot hold them.
         """
-        batches = self._batches(X, Y)
+        batches = as_batches(X, Y, self._chunk, self._theta().device)
+        self._curvature = None
         self._sum_log_prob, self._n_values, self._n_points = 0.0, 0, 0
         for x, y in batches:
             f, _ = self._linearise(x, [])
@@ -179,17 +150,6 @@ class NetLaplace:
         else:
             self._curvature = self._structure_class.fit(self.groups, self._ratios, passes)
         return self
-
-    def _batches(self, X: Tensor | Batches, Y: Tensor | None) -> Batches:
-        if not isinstance(X, Tensor):
-            if Y is not None:
-                raise InvalidInputError("Y: expected None where X is batches of points and observations.")
-            if iter(X) is X:
-                raise InvalidInputError("X: expected a DataLoader or a list of batches: they are gone over repeatedly.")
-            return _Moved(X, self._theta().device)
-        if Y is None or len(Y) != len(X):
-            raise InvalidInputError(f"Y: expected {len(X)} observations, got {None if Y is None else len(Y)}.")
-        return list(zip(X.split(self._chunk), Y.split(self._chunk), strict=True))
 
     def _root(self, y: Tensor) -> Cotangents:
         if self.fisher == "ggn":
@@ -288,17 +248,19 @@ class NetLaplace:
         """The log probability that is predicted for data, as a function of the hyperparameters."""
         # projected once: a value then costs no pass through the network
         kept = [(f, projection, y) for (f, projection), y in zip(self._projected(X), Y.split(self._rows), strict=True)]
-        (method,) = list(self.likelihood.methods)[:1]
+        method = next(iter(self.likelihood.methods))
+
+        def total(scale: float, tau: float) -> float:
+            generator = as_generator(0)  # the same draws everywhere: they are compared
+            spread = [self._spread(projection, method, scale, tau) for _, projection, _ in kept]
+            scores = [
+                self.likelihood.log_predictive(f, V, y, generator, scale).sum()
+                for (f, _, y), V in zip(kept, spread, strict=True)
+            ]
+            return float(torch.stack(scores).sum())
 
         def score(scales: Tensor, taus: Tensor) -> Tensor:
-            values = []
-            for scale, tau in zip(scales.tolist(), taus.tolist(), strict=True):
-                generator = as_generator(0)  # the same draws everywhere: they are compared
-                total = 0.0
-                for f, projection, y in kept:
-                    V = self._spread(projection, method, scale, tau)
-                    total += float(self.likelihood.log_predictive(f, V, y, generator, scale).sum())
-                values.append(total)
+            values = [total(*pair) for pair in zip(scales.tolist(), taus.tolist(), strict=True)]
             return torch.tensor(values, dtype=torch.float64)
 
         return score
@@ -405,14 +367,8 @@ class NetLaplace:
         Returns:
             `m`.
         """
-        scale, root = self._curvature_scale(self.scale), self._fitted.root_ratios
-        spectrum = self._fitted.spectrum
-        half_log_precision = (
-            0.5 * torch.log1p(spectrum * (scale / self.tau)).sum()
-            + root.log().sum()
-            + 0.5 * len(root) * (math.log(self.tau) - _LOG_2PI)
-        )
-        return half_log_precision - 0.5 * self._fitted.quadratic(z - self._theta(), scale, self.tau)
+        at = self._curvature_scale(self.scale), self.tau
+        return self._fitted.log_density(z - self._theta(), *at)
 
     def parameters(self, rows: Tensor) -> dict[str, Tensor]:
         """Rows of parameters by name, for `torch.func.functional_call`.
@@ -507,15 +463,3 @@ class NetLaplace:
         if self._is_last_layer and self.structure == "full" and not self.likelihood.is_pairs:
             return LastLayerFull
         return _STRUCTURES[self.structure]
-
-
-@dataclass(frozen=True)
-class _Moved:
-    """Batches of another's, on the device of the network; can be gone over again and again."""
-
-    batches: Batches
-    device: torch.device
-
-    def __iter__(self) -> Iterator[tuple[Tensor, Tensor]]:
-        for x, y in self.batches:
-            yield x.to(self.device), y.to(self.device)

@@ -9,6 +9,7 @@ The precision of the parameters is `s H + tau R`, so in every structure
 `log |tau R| - log |s H + tau R| = -sum_k log(1 + s e_k / tau)`, and one spectrum serves all s and tau.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -122,8 +123,8 @@ class Structure(ABC):
         whitened = normals * tau**-0.5 - self.unrotate(self.rotate(normals) * excess)
         return whitened / self.root_ratios
 
-    def quadratic(self, deviations: Tensor, scale: float, tau: float) -> Tensor:
-        """`v^T (s H + tau R) v` of parameters less their mean.
+    def log_density(self, deviations: Tensor, scale: float, tau: float) -> Tensor:
+        """Log density of parameters less their mean.
 
         Args:
             deviations: v, `m x P`.
@@ -133,9 +134,13 @@ class Structure(ABC):
         Returns:
             `m`.
         """
-        whitened = deviations * self.root_ratios
-        inside = self.rotate(whitened).square() @ self.spectrum
-        return tau * whitened.square().sum(1) + scale * inside
+        root = self.root_ratios
+        whitened = deviations * root
+        quadratic = tau * whitened.square().sum(1) + scale * (self.rotate(whitened).square() @ self.spectrum)
+        half_log_determinant = (
+            0.5 * torch.log1p(self.spectrum * (scale / tau)).sum() + root.log().sum() + 0.5 * len(root) * math.log(tau)
+        )
+        return half_log_determinant - 0.5 * (len(root) * math.log(2.0 * math.pi) + quadratic)
 
 
 @dataclass(frozen=True)

@@ -160,12 +160,17 @@ def test_a_frozen_layer_is_left_out_unless_it_is_named():
 
 
 def test_a_layer_that_does_not_run_is_named():
-    net = nn.ModuleDict({"used": nn.Linear(2, 2), "idle": nn.Linear(2, 2)})
-    net.forward = net["used"].forward
-    with pytest.raises(InvalidInputError, match="'idle' took no part"):
-        NetLaplace(net, Regression(1.0)).fit(torch.randn(3, 2), torch.randn(3, 2))
-    with pytest.raises(InvalidInputError, match="took no part"):
-        NetLaplace(net, Regression(1.0), "full", "last_layer").fit(torch.randn(3, 2), torch.randn(3, 2))
+    class Idle(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.used, self.idle = nn.Linear(2, 2), nn.Linear(2, 2)
+
+        def forward(self, x):
+            return self.used(x)
+
+    for structure, params in (("kron", "all"), ("full", "last_layer")):
+        with pytest.raises(InvalidInputError, match="'idle' took no part"):
+            NetLaplace(Idle(), Regression(1.0), structure, params).fit(torch.randn(3, 2), torch.randn(3, 2))
 
 
 def test_a_last_layer_with_something_after_it_is_refused():
