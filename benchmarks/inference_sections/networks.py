@@ -4,7 +4,8 @@ At least 100 times faster with all weights and 5 times with the last layer; memo
 Digits: 1,000 to train, 297 to tune by validation, 500 to test; a perceptron 64-64-64-10, a convolutional network and
 one block of attention over the rows, the same trained network for both. laplace-torch has its default backend, its own
 evidence (100 steps of Adam) or its grid of 25 values; it is scored and tuned 50 points at a time, as its time grows
-with their square, and by a loss given to it, since its default one sums up over the whole grid. Diabetes: 300 to train and 142 to test, a perceptron 10-50-1.
+with their square, and by a loss given to it, since its default one sums up over the whole grid. Diabetes: 300 to train
+and 142 to test, a perceptron 10-50-1.
 Metric: mean negative log density or probability and ECE (15 bins) by the probit predictive, by evidence and by
 validation; AUROC of telling digits from inverted ones; CPU seconds of fit and of predicting 500 points, medians.
 Needs scikit-learn for the data, which ships them; without laplace-torch its columns stay empty.
