@@ -10,6 +10,7 @@ from gp.models.grid_points import GridPointsGP
 from gp.models.iterative import IterativeGP
 from gp.models.kronecker import KroneckerGP
 from gp.models.laplace import LaplaceGP
+from gp.models.laplace_net import LaplaceNetSurrogate
 from gp.models.latent_kronecker import LatentKroneckerGP
 from gp.models.single_task import to_single_task_gp
 from gp.models.spectral_mixture import SpectralMixtureGP
@@ -26,6 +27,7 @@ __all__ = [
     "IterativeGP",
     "KroneckerGP",
     "LaplaceGP",
+    "LaplaceNetSurrogate",
     "LatentKroneckerGP",
     "PDEProblem",
     "SpectralMixtureGP",

@@ -2,7 +2,17 @@
 
 from inference.density import LogDensity, from_callable, from_pyro
 from inference.diagnostics import brier, coverage, crps, ece, ess, loo_gaussian, pit, psis, rhat, sbc
-from inference.laplace import GaussianPosterior, LatentLaplace, laplace
+from inference.laplace import (
+    BradleyTerry,
+    Classification,
+    GaussianPosterior,
+    LatentLaplace,
+    NetLaplace,
+    NetLikelihood,
+    Regression,
+    laplace,
+    train_by_evidence,
+)
 from inference.likelihoods import Bernoulli, NegativeBinomial, Poisson, StudentT
 from inference.mcmc import ensemble_hmc, nuts
 from inference.optimize import MapResult, find_map
@@ -12,13 +22,18 @@ __priorwise__ = True  # how `bayesopt` tells this package from another of the sa
 
 __all__ = [
     "Bernoulli",
+    "BradleyTerry",
+    "Classification",
     "GaussianPosterior",
     "LatentLaplace",
     "LogDensity",
     "MapResult",
     "NegativeBinomial",
+    "NetLaplace",
+    "NetLikelihood",
     "Poisson",
     "Posterior",
+    "Regression",
     "Samples",
     "StudentT",
     "brier",
@@ -37,4 +52,5 @@ __all__ = [
     "psis",
     "rhat",
     "sbc",
+    "train_by_evidence",
 ]

@@ -1,7 +1,28 @@
-"""Laplace approximations: a Gaussian at the mode, of any density and of latent Gaussian models."""
+"""Laplace approximations: a Gaussian at the mode, of any density, of a latent Gaussian model, of a network's weights."""
 
 from inference.laplace.density import GaussianPosterior, laplace
 from inference.laplace.latent import LatentLaplace
+from inference.laplace.network import (
+    BradleyTerry,
+    Classification,
+    NetLaplace,
+    NetLikelihood,
+    Prediction,
+    Regression,
+    train_by_evidence,
+)
 from inference.laplace.sites import LatentPosterior
 
-__all__ = ["GaussianPosterior", "LatentLaplace", "LatentPosterior", "laplace"]
+__all__ = [
+    "BradleyTerry",
+    "Classification",
+    "GaussianPosterior",
+    "LatentLaplace",
+    "LatentPosterior",
+    "NetLaplace",
+    "NetLikelihood",
+    "Prediction",
+    "Regression",
+    "laplace",
+    "train_by_evidence",
+]
