@@ -45,6 +45,18 @@ Points = list[Tensor | None]
 """Test points of each axis, `... x p_i x d_i`; None for the axis' own."""
 
 
+_State = tuple[list[Tensor], tuple[tuple[int, int], ...]]
+"""Hyperparameters, and which data."""
+
+
+def _same(a: _State, b: _State) -> bool:
+    """Whether nothing moved; a model on another device has moved."""
+    return a[1] == b[1] and all(
+        one.device == other.device and one.dtype == other.dtype and torch.equal(one, other)
+        for one, other in zip(a[0], b[0], strict=True)
+    )
+
+
 class KroneckerGP(Model, Module):
     """Gaussian process regression on the grid of m axes, with a kernel for each axis and their product between cells.
 
@@ -118,7 +130,7 @@ class KroneckerGP(Model, Module):
             prior = LogNormalPrior(-4.0, 1.0)
             self.likelihood = GaussianLikelihood(noise_prior=prior, noise_constraint=constraint).to(Y)
             self.likelihood.noise = torch.tensor(math.exp(-4.0))
-        self._solved: tuple[Any, GridSolution] | None = None
+        self._solved: tuple[_State, GridSolution] | None = None
 
     def _set_data(self, Y: Tensor, Yvar: Tensor | None) -> None:
         self.register_buffer("Y", Y, persistent=False)
@@ -215,9 +227,11 @@ class KroneckerGP(Model, Module):
         Returns:
             The solution, without a graph to the hyperparameters.
         """
-        state = [*self.parameters(), *self.buffers()]
-        now = tuple((tensor.data_ptr(), tensor._version) for tensor in state)
-        if self._solved is None or self._solved[0] != now:
+        # Hyperparameters by value: GPyTorch's setters go past what torch counts as a change. Data do not.
+        hyperparameters = [parameter.detach().clone() for parameter in self.parameters()]
+        data = tuple((tensor.data_ptr(), tensor._version) for tensor in self.buffers())
+        if self._solved is None or not _same(self._solved[0], (hyperparameters, data)):
+            now = (hyperparameters, data)
             with torch.no_grad():
                 noise = self.noise
                 system = kind_of_system(noise, self.observed)(self.covariances(), noise, self.observed)

@@ -1,4 +1,4 @@
-"""Laplace approximations: a Gaussian at the mode, of any density, of a latent Gaussian model, of a network's weights."""
+"""Laplace approximations: a Gaussian at the mode: of any density, a latent Gaussian model, the weights of a network."""
 
 from inference.laplace.density import GaussianPosterior, laplace
 from inference.laplace.latent import LatentLaplace

@@ -395,3 +395,14 @@ def test_a_gpu_predicts_what_the_cpu_does(data):
 def test_a_model_can_be_printed():
     model = KroneckerGP([torch.rand(4, 2).double(), torch.rand(3).double()], torch.rand(4, 3).double())
     assert "MaternKernel" in repr(model)
+
+
+def test_a_hyperparameter_that_is_set_moves_what_was_solved_before():
+    X, z, Y = torch.rand(6, 2).double(), torch.linspace(0, 1, 4).double(), torch.rand(6, 4).double()
+    model = KroneckerGP([X, z], Y)
+    model.posterior(X).mean  # noqa: B018  # solves
+    model.kernels[0].outputscale = 9.0
+    model.likelihood.noise = torch.tensor(0.5).double()
+    fresh = KroneckerGP([X, z], Y)
+    fresh.load_state_dict(model.state_dict())
+    torch.testing.assert_close(model.posterior(X).mean, fresh.posterior(X).mean, rtol=0.0, atol=0.0)
