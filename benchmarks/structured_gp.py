@@ -17,7 +17,7 @@ from pathlib import Path
 from one_thread import restart_with_one_thread
 
 RESULTS = Path(__file__).parent / "results"
-SECTIONS = ("grids", "learning_curves")
+SECTIONS = ("grids", "learning_curves", "spectral", "iterative")
 
 
 def main() -> None:

@@ -12,17 +12,16 @@ says so. One kernel matrix is in memory at a time: 1 GB, and 2 GB for the exact 
 
 import math
 import os
-import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import torch
 from gpytorch.kernels.matern_kernel import MaternKernel
 from gpytorch.kernels.scale_kernel import ScaleKernel
+from tables import table
 from torch import Tensor
 
 from gp import IterativeGP
@@ -32,11 +31,7 @@ from gp.linalg.iterative.conjugate_gradients import conjugate_gradients
 from gp.linalg.iterative.stochastic_dual_descent import stochastic_dual_descent
 from gp.linalg.iterative.system import KernelSystem
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from one_thread import restart_with_one_thread
-from tables import machine, table
 
-RESULT = Path(__file__).parents[1] / "results" / "iterative.md"
 DATA = Path(os.environ.get("BAYESOPT_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")) / "uci"
 SETS = ("pol", "elevators", "bike")
 BUDGETS = (5, 10, 20, 40, 60, 80)
@@ -178,13 +173,11 @@ def learned(data: Regression, exact_rmse: float) -> str:
     )
 
 
-def iterative() -> Iterator[str]:
-    """Sections of the table, each as soon as it is measured."""
-    yield "# Iterative Gaussian processes: `benchmarks/structured/iterative.py`"
+def section() -> Iterator[str]:
+    """The tables, each as soon as it is measured."""
     if not DATA.exists():
-        yield f"Not run: there is no folder {DATA}; name the data's with BAYESOPT_DATA."
+        print(f"Not run: there is no folder {DATA}; name the data's with BAYESOPT_DATA.")
         return
-    yield machine([{"version": f"gpytorch {version('gpytorch')}"}])
     rows, further, references = [], [], {}
     for name in SETS:
         data = Regression.load(name)
@@ -204,18 +197,3 @@ def iterative() -> Iterator[str]:
     elevators = Regression.load("elevators")
     yield likelihood(elevators, references["elevators"][1])
     yield learned(elevators, references["elevators"][0])
-
-
-def main() -> None:
-    """Measure, print and write the table."""
-    sections = []
-    for section in iterative():
-        print(section, flush=True)
-        sections.append(section)
-        if DATA.exists():
-            RESULT.write_text("\n\n".join(sections) + "\n")
-
-
-if __name__ == "__main__":
-    restart_with_one_thread()
-    main()
