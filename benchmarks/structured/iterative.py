@@ -31,7 +31,6 @@ from gp.linalg.iterative.conjugate_gradients import conjugate_gradients
 from gp.linalg.iterative.stochastic_dual_descent import stochastic_dual_descent
 from gp.linalg.iterative.system import KernelSystem
 
-
 DATA = Path(os.environ.get("BAYESOPT_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")) / "uci"
 SETS = ("pol", "elevators", "bike")
 BUDGETS = (5, 10, 20, 40, 60, 80)
