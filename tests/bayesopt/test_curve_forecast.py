@@ -5,6 +5,8 @@ import bayesopt as bo
 from bayesopt.curve_forecast import MOST_STEPS, CurveForecast, log_gain, on_grid
 from bayesopt.record.curves import Run
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SPACE = bo.Space({"x": bo.Float(0.0, 1.0)})
 STEPS = (1, 2, 4, 8, 16)
 

@@ -8,6 +8,8 @@ import torch
 from gp.errors import InvalidDataError
 from gp.kernels.spectral_initialisation import init_spectral, lomb_scargle
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def tones(t, mus, phases):
     return sum(torch.sin(2 * math.pi * mu * t + phase) for mu, phase in zip(mus, phases, strict=True))

@@ -14,6 +14,8 @@ from gp.errors import InvalidDataError
 from gp.models import iterative as module
 from gp.random_functions import SHARED_BY
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SOLVERS = ("ap", "sdd", "cg")
 
 

@@ -14,6 +14,8 @@ from gp.linalg import grid_systems
 from gp.models import grid_solution
 from gp.models.kronecker import KroneckerGP
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SIZES = pytest.mark.parametrize("sizes", [(7, 6), (5, 3, 4), (9,)], ids=str)
 DATA = pytest.mark.parametrize("data", ["full", "holes", "known noise", "one known noise"])
 N_PATHS = 4096

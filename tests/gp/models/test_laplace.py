@@ -14,6 +14,8 @@ from gp.models.laplace import LaplaceGP
 from inference.laplace.latent import LatentLaplace
 from inference.likelihoods import Bernoulli, Gaussian, NegativeBinomial, Poisson, StudentT
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def crashes(n, seed):
     """Points of the square and whether they lie on the good side of a bent border."""

@@ -11,6 +11,8 @@ from gpytorch.kernels.rbf_kernel import RBFKernel
 from gp.errors import InvalidDataError
 from gp.models.latent_kronecker import LatentKroneckerGP
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def curves(n=12, t=9, seed=0, noise=0.01):
     """Accuracies that rise and level off, some of them cut short."""

@@ -9,6 +9,8 @@ from inference.errors import InferenceError, InferenceWarning, InvalidInputError
 from inference.laplace.latent import LatentLaplace
 from inference.likelihoods import Bernoulli, Gaussian, NegativeBinomial, Poisson, StudentT
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 PROBIT = LatentLaplace(Bernoulli("probit"))
 
 

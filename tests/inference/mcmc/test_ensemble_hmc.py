@@ -8,6 +8,8 @@ import torch
 import inference
 from inference.errors import InferenceWarning, InvalidInputError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def standard(dim):
     return inference.from_callable(lambda z: -0.5 * z.square().sum(1), dim)

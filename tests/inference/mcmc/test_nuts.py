@@ -8,6 +8,8 @@ import torch
 import inference
 from inference.errors import InvalidInputError
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def coin(heads):
     p = pyro.sample("p", dist.Beta(torch.tensor(2.0), 2.0))

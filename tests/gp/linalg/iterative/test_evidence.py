@@ -9,6 +9,8 @@ from gpytorch.kernels import MaternKernel, PeriodicKernel, ScaleKernel
 from gp.linalg.iterative import evidence as module
 from gp.linalg.iterative.evidence import evidence_surrogate
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 
 def exact(kernel, X, noise, y):
     """Log evidence by a dense factorisation."""

@@ -10,6 +10,8 @@ from gp.linalg.iterative.conjugate_gradients import conjugate_gradients, pivoted
 from gp.linalg.iterative.stochastic_dual_descent import largest_eigenvalue, stochastic_dual_descent
 from gp.linalg.iterative.system import KernelSystem
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 SOLVERS = {
     "alternating projections": alternating_projections,
     "stochastic dual descent": stochastic_dual_descent,

@@ -8,6 +8,8 @@ from gp.errors import InvalidDataError
 from gp.linalg.iterative import system as module
 from gp.linalg.iterative.system import KernelSystem
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 KEPT = {"kept": 2**31, "computed anew": 0}
 
 
