@@ -19,7 +19,7 @@ from torch import Tensor
 
 from gp.array_kernels import FloatArray
 from gp.errors import GPError, InvalidDataError
-from gp.seeding import seeded
+from inference.seeding import seeded
 
 _DECREASE_TOLERANCE: Final = 1e-7
 """L-BFGS stops where a step gains less than this share of the objective's size: a thousandth of a nat in 10,000."""

@@ -24,7 +24,7 @@ from gp.errors import InvalidDataError
 from gp.linalg.cholesky import safe_cholesky
 from gp.linalg.grid_systems import GridSystem
 from gp.linalg.kronecker import mode_products
-from gp.seeding import seeded
+from inference.seeding import seeded
 
 _NEGLIGIBLE: Final = 1e-12
 """Eigenvalues below this share of an axis' largest are taken for rounding: nothing is divided by their root."""

@@ -12,7 +12,7 @@ from gpytorch.kernels.kernel import Kernel
 from torch import Tensor
 
 from gp.errors import InvalidDataError
-from gp.seeding import seeded
+from inference.seeding import seeded
 
 SHARED_BY: Final = 8
 """Functions that share features. What features miss of the kernel's high frequencies, all of these functions miss: with

@@ -259,25 +259,13 @@ class Bernoulli(Likelihood):
         return torch.special.log_ndtr((2.0 * y - 1.0) * mean / (1.0 + variance).sqrt())
 
 
-@dataclass(frozen=True)
-class Poisson(Likelihood):
-    """Counts with mean `exp(f)`.
-
-    Example:
-        >>> Poisson().predictive_mean(torch.zeros(1), torch.tensor([2.0])).round(decimals=4)
-        tensor([2.7183])
-    """
-
-    @override
-    def terms(self, f: Tensor, y: Tensor) -> Terms:
-        """As in `Likelihood`."""
-        rate = f.exp()
-        return Terms(y * f - rate - torch.lgamma(y + 1.0), y - rate, rate, -rate, rate)
+class _Counts(Likelihood):
+    """Whole numbers from 0 on whose mean is the exponential of f."""
 
     @override
     def check(self, y: Tensor) -> None:
         """As in `Likelihood`: 0, 1, 2, ..."""
-        _check_counts(y)
+        _check(y, torch.isfinite(y) & (y >= 0) & (y == y.round()), "counts 0, 1, 2, ... as floats")
 
     @override
     def typical(self, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -291,7 +279,23 @@ class Poisson(Likelihood):
 
 
 @dataclass(frozen=True)
-class NegativeBinomial(Likelihood):
+class Poisson(_Counts):
+    """Counts with mean `exp(f)`.
+
+    Example:
+        >>> Poisson().predictive_mean(torch.zeros(1), torch.tensor([2.0])).round(decimals=4)
+        tensor([2.7183])
+    """
+
+    @override
+    def terms(self, f: Tensor, y: Tensor) -> Terms:
+        """As in `Likelihood`."""
+        rate = f.exp()
+        return Terms(y * f - rate - torch.lgamma(y + 1.0), y - rate, rate, -rate, rate)
+
+
+@dataclass(frozen=True)
+class NegativeBinomial(_Counts):
     """Counts with mean `mu = exp(f)` and variance `mu + mu² / concentration`: more spread than Poisson's."""
 
     concentration: float
@@ -311,21 +315,6 @@ class NegativeBinomial(Likelihood):
         log_density = constant + y * logit - (y + k) * torch.nn.functional.softplus(logit)
         weight = (y + k) * p * (1.0 - p)
         return Terms(log_density, y - (y + k) * p, weight, -weight * (1.0 - 2.0 * p), weight)
-
-    @override
-    def check(self, y: Tensor) -> None:
-        """As in `Likelihood`: 0, 1, 2, ..."""
-        _check_counts(y)
-
-    @override
-    def typical(self, y: Tensor) -> tuple[Tensor, Tensor]:
-        """Log of the mean count, and one."""
-        return y.mean().clamp_min(_LEAST_COUNT).log(), torch.ones_like(y.mean())
-
-    @override
-    def predictive_mean(self, mean: Tensor, variance: Tensor) -> Tensor:
-        """Mean of the log-normal mean."""
-        return (mean + 0.5 * variance).exp()
 
 
 @dataclass(frozen=True)
@@ -432,7 +421,3 @@ def _positive(name: str, value: float) -> None:
 def _check(y: Tensor, good: Tensor, wanted: str) -> None:
     if not bool(good.all()):
         raise InvalidInputError(f"y: expected {wanted}, got {y[~good].flatten()[:3].tolist()}.")
-
-
-def _check_counts(y: Tensor) -> None:
-    _check(y, torch.isfinite(y) & (y >= 0) & (y == y.round()), "counts 0, 1, 2, ... as floats")

@@ -123,7 +123,7 @@ class FromBoTorch(ModelBased):
         from linear_operator.utils.warnings import NumericalWarning
 
         from bayesopt.acquisition.botorch_utility import NUMERICAL_ERRORS, best_point, make_acquisition
-        from gp.seeding import seeded
+        from inference.seeding import seeded
 
         make = self.make if self.surrogate == "fitted" else lambda p: self.make(p.fully_bayesian())
         with seeded(int(rng.integers(2**31))), warnings.catch_warnings():

@@ -7,7 +7,9 @@ import warnings
 from dataclasses import dataclass
 
 import torch
+from botorch.models.model import Model
 from torch import Tensor
+from typing_extensions import override
 
 from gp.errors import InvalidDataError
 
@@ -75,6 +77,35 @@ class OutcomeScale:
             Of the same.
         """
         return self.scale.square() * variance
+
+
+class SingleOutputModel(Model):
+    """One model of one output; BoTorch's `ModelList` takes several of them."""
+
+    @property
+    @override
+    def num_outputs(self) -> int:
+        """Always 1."""
+        return 1
+
+    @property
+    @override
+    def batch_shape(self) -> torch.Size:
+        """Empty: one model, not a batch."""
+        return torch.Size()
+
+
+def check_output_indices(output_indices: list[int] | None) -> None:
+    """Refuse another output of a model that has one.
+
+    Args:
+        output_indices: As `posterior` takes them.
+
+    Raises:
+        InvalidDataError: Unless they are None or `[0]`.
+    """
+    if output_indices not in (None, [0]):
+        raise InvalidDataError(f"output_indices: there is one output, expected None or [0], got {output_indices}.")
 
 
 def check_inputs(name: str, X: Tensor, like: Tensor | None = None) -> None:

@@ -15,7 +15,6 @@ from typing import Any, Final
 import numpy as np
 import torch
 from botorch.acquisition.objective import PosteriorTransform
-from botorch.models.model import Model
 from botorch.posteriors.gpytorch import GPyTorchPosterior
 from botorch.posteriors.posterior import Posterior
 from gpytorch.distributions.multivariate_normal import MultivariateNormal
@@ -26,6 +25,7 @@ from gp.array_kernels import UNSEEN, Anova, Ard, FloatArray
 from gp.data import check_data
 from gp.errors import InvalidDataError
 from gp.matern import matern52, squared_distances
+from gp.models.base import SingleOutputModel, check_output_indices, check_test_inputs
 from gp.regression import LEAST_VARIANCE, TOLERANCE, Predictor, Regression, Trend, cholesky
 
 _LEFT_OPEN: Final = 0.1
@@ -35,7 +35,7 @@ KNOWN_NOISE_FLOOR: Final = 1e-6
 """Least variance of a value whose noise is known, zero included, in units of the variance of Y: keeps K well posed."""
 
 
-class ExactGP(Model):
+class ExactGP(SingleOutputModel):
     """Gaussian process regression with a Matérn-5/2 kernel, one lengthscale a group of features.
 
     Hyperparameters are those of maximum posterior density after `fit`, and the prior's modes before it. The prior mean
@@ -216,18 +216,6 @@ class ExactGP(Model):
         drawn = mean + cholesky(covariance + np.diag(noise), "fantasy covariance") @ normals
         return self.predictor.append(X, drawn, noise, joint), self.offset + self.scale * drawn
 
-    @property
-    @override
-    def num_outputs(self) -> int:
-        """Always 1."""
-        return 1
-
-    @property
-    @override
-    def batch_shape(self) -> torch.Size:
-        """Always empty: one model, not a batch."""
-        return torch.Size()
-
     @override
     def posterior(
         self,
@@ -251,10 +239,8 @@ class ExactGP(Model):
         Raises:
             InvalidDataError: If X has another number of features, or another output is asked for.
         """
-        if X.shape[-1] != self.train_X.shape[-1]:
-            raise InvalidDataError(f"X: expected `... x q x d` with d={self.train_X.shape[-1]}, got {tuple(X.shape)}.")
-        if output_indices not in (None, [0]):
-            raise InvalidDataError(f"output_indices: there is one output, expected None or [0], got {output_indices}.")
+        check_test_inputs(X, self.train_X.shape[-1])
+        check_output_indices(output_indices)
         p = self.predictor
         lengthscales, scaled_X, inverse_factor, white = (
             torch.as_tensor(array).to(X) for array in (p.lengthscales, p.scaled_X, p.inverse_factor, p.white[:, 0])

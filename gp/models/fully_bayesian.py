@@ -10,7 +10,6 @@ from typing import Any, Final, Literal
 
 import torch
 from botorch.acquisition.objective import PosteriorTransform
-from botorch.models.model import Model
 from botorch.posteriors.fully_bayesian import GaussianMixturePosterior
 from botorch.posteriors.posterior import Posterior
 from gpytorch.distributions.multivariate_normal import MultivariateNormal
@@ -23,6 +22,7 @@ from gp.hyperposterior import DimensionScaled, Hyperparameters, Hyperposterior, 
 from gp.kernels.mapped import Mapping
 from gp.linalg.cholesky import safe_cholesky
 from gp.matern import matern52, squared_distances
+from gp.models.base import SingleOutputModel, check_output_indices, check_test_inputs
 from gp.threads import single_threaded
 from inference.laplace.density import laplace
 from inference.mcmc.ensemble_hmc import EnsembleState, ensemble_hmc
@@ -48,7 +48,7 @@ _LEAST_VARIANCE: Final = 1e-10
 """Added to predicted variances, in units of y squared, so that a joint covariance can be factored."""
 
 
-class FullyBayesianGP(Model):
+class FullyBayesianGP(SingleOutputModel):
     """A mixture of Matérn-5/2 Gaussian processes, one for each draw of the hyperparameters' posterior.
 
     With fewer than some ten values a feature, hyperparameters are not known, and a model that takes the likeliest for
@@ -209,12 +209,6 @@ class FullyBayesianGP(Model):
 
     @property
     @override
-    def num_outputs(self) -> int:
-        """Always 1."""
-        return 1
-
-    @property
-    @override
     def batch_shape(self) -> torch.Size:
         """The models of the mixture, `S`."""
         return torch.Size([self.num_mcmc_samples])
@@ -244,10 +238,8 @@ class FullyBayesianGP(Model):
                 for.
         """
         self._check_fitted()
-        if X.shape[-1] != self.train_X.shape[-1]:
-            raise InvalidDataError(f"X: expected `... x q x d` with d={self.train_X.shape[-1]}, got {tuple(X.shape)}.")
-        if output_indices not in (None, [0]):
-            raise InvalidDataError(f"output_indices: there is one output, expected None or [0], got {output_indices}.")
+        check_test_inputs(X, self.train_X.shape[-1])
+        check_output_indices(output_indices)
         p = self._p
         scaled = self._features(X).unsqueeze(-3).to(self._white) / p.lengthscales[:, None]
         signal = p.signal_variance[:, None, None]

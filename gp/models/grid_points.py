@@ -8,22 +8,20 @@ from typing import Final
 
 import torch
 from botorch.acquisition.objective import PosteriorTransform
-from botorch.models.model import Model
 from botorch.posteriors.gpytorch import GPyTorchPosterior
 from botorch.posteriors.posterior import Posterior
 from gpytorch.distributions.multivariate_normal import MultivariateNormal
 from torch import Tensor
 from typing_extensions import override
 
-from gp.errors import InvalidDataError
-from gp.models.base import check_test_inputs
+from gp.models.base import SingleOutputModel, check_output_indices, check_test_inputs
 from gp.models.kronecker import KroneckerGP
 
 _CHUNK: Final = 50_000_000
 """Covariances of test points with the grid's cells that are held at once: 400 MB."""
 
 
-class GridPointsGP(Model):
+class GridPointsGP(SingleOutputModel):
     """A `KroneckerGP` whose inputs are points of all its axes side by side, for a search over all of them.
 
     It shares the hyperparameters and the data of the model that it looks at. Each test point costs a solution on the
@@ -45,18 +43,6 @@ class GridPointsGP(Model):
         """
         super().__init__()
         self.grid = grid
-
-    @property
-    @override
-    def num_outputs(self) -> int:
-        """Always 1."""
-        return 1
-
-    @property
-    @override
-    def batch_shape(self) -> torch.Size:
-        """Always empty: one model, not a batch."""
-        return torch.Size()
 
     @override
     def posterior(
@@ -84,8 +70,7 @@ class GridPointsGP(Model):
         grid = self.grid
         widths = [axis.shape[-1] for axis in grid.axes]
         check_test_inputs(X, sum(widths))
-        if output_indices not in (None, [0]):
-            raise InvalidDataError(f"output_indices: there is one output, expected None or [0], got {output_indices}.")
+        check_output_indices(output_indices)
         parts = X.reshape(-1, *X.shape[-2:]).split(widths, -1)
         n_batches = max(1, _CHUNK // (X.shape[-2] * grid.Y.numel()))
         moments = [self._moments(list(chunk)) for chunk in zip(*(p.split(n_batches) for p in parts), strict=True)]

@@ -16,7 +16,6 @@ from typing import Any, Final
 
 import torch
 from botorch.acquisition.objective import PosteriorTransform
-from botorch.models.model import Model
 from botorch.posteriors.gpytorch import GPyTorchPosterior
 from botorch.posteriors.posterior import Posterior
 from gpytorch.constraints.constraints import GreaterThan
@@ -34,7 +33,14 @@ from gp.kernels.matern import scaled_matern
 from gp.linalg.iterative.evidence import evidence_surrogate
 from gp.linalg.iterative.solvers import SOLVERS, SolverName
 from gp.linalg.iterative.system import KernelSystem, Solution
-from gp.models.base import OutcomeScale, check_inputs, check_test_inputs, warn_of_single_precision
+from gp.models.base import (
+    OutcomeScale,
+    SingleOutputModel,
+    check_inputs,
+    check_output_indices,
+    check_test_inputs,
+    warn_of_single_precision,
+)
 from gp.posterior_functions import PosteriorFunctions
 from gp.posteriors import PathPosterior
 from gp.random_functions import RandomFunctions
@@ -60,7 +66,7 @@ class _Conditioned:
     """Of y, then of each function with noise, `n x (1 + S)`."""
 
 
-class IterativeGP(Model, Module):
+class IterativeGP(SingleOutputModel, Module):
     """Gaussian process regression without a factorisation of the kernel matrix.
 
     The prior mean of y is zero. The posterior mean is that of an exact Gaussian process up to the solver's tolerance.
@@ -206,18 +212,6 @@ class IterativeGP(Model, Module):
 
     # -- prediction -----------------------------------------------------------------------------------------------
 
-    @property
-    @override
-    def num_outputs(self) -> int:
-        """Always 1."""
-        return 1
-
-    @property
-    @override
-    def batch_shape(self) -> torch.Size:
-        """Always empty: one model, not a batch."""
-        return torch.Size()
-
     @override
     def subset_output(self, idcs: list[int]) -> "IterativeGP":
         """The model of some outputs, of which there is one.
@@ -259,8 +253,7 @@ class IterativeGP(Model, Module):
             InvalidDataError: If X has another number of features, or another output is asked for.
         """
         check_test_inputs(X, self.train_X.shape[-1])
-        if output_indices not in (None, [0]):
-            raise InvalidDataError(f"output_indices: there is one output, expected None or [0], got {output_indices}.")
+        check_output_indices(output_indices)
         noise: Tensor | None = None
         if isinstance(observation_noise, Tensor):
             noise = observation_noise.expand(*X.shape[:-1], 1)

@@ -12,7 +12,6 @@ from typing import Any, Final, Literal, NamedTuple
 
 import torch
 from botorch.acquisition.objective import PosteriorTransform
-from botorch.models.model import Model
 from botorch.posteriors.gpytorch import GPyTorchPosterior
 from botorch.posteriors.posterior import Posterior
 from gpytorch.constraints.constraints import GreaterThan
@@ -28,7 +27,7 @@ from typing_extensions import override
 
 from gp.errors import InvalidDataError, NotPositiveDefiniteError
 from gp.fitting import FitReport, fit_hyperparameters, raw_parameters
-from gp.models.base import check_inputs, check_test_inputs
+from gp.models.base import SingleOutputModel, check_inputs, check_output_indices, check_test_inputs
 from inference.errors import InferenceError, InvalidInputError
 from inference.laplace.latent import LatentLaplace
 from inference.laplace.sites import LatentPosterior
@@ -46,7 +45,7 @@ _VARIANCE_LOG_MEAN: Final = 1.0
 follow a rule, f must rise steeply."""
 
 
-class LaplaceGP(Model, Module):
+class LaplaceGP(SingleOutputModel, Module):
     """A Gaussian process whose observations are labels (the default), counts, or values with outliers.
 
     `posterior` is that of the latent function; `probability`, `outcome_mean` and `log_predictive` speak of
@@ -173,18 +172,6 @@ class LaplaceGP(Model, Module):
 
     # -- prediction -----------------------------------------------------------------------------------------------
 
-    @property
-    @override
-    def num_outputs(self) -> int:
-        """Always 1."""
-        return 1
-
-    @property
-    @override
-    def batch_shape(self) -> torch.Size:
-        """Always empty: one model, not a batch."""
-        return torch.Size()
-
     @override
     def posterior(
         self,
@@ -208,8 +195,7 @@ class LaplaceGP(Model, Module):
             InvalidDataError: If X has another number of features, or an output or noise is asked for that is not there.
         """
         check_test_inputs(X, self.train_X.shape[-1])
-        if output_indices not in (None, [0]):
-            raise InvalidDataError(f"output_indices: there is one output, expected None or [0], got {output_indices}.")
+        check_output_indices(output_indices)
         if observation_noise is not False:
             raise InvalidDataError(
                 "observation_noise: expected False, as the posterior is of the latent function; for observations use "

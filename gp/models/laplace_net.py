@@ -15,15 +15,16 @@ from typing import Any, Literal, Self
 
 import torch
 from botorch.acquisition.objective import PosteriorTransform
-from botorch.models.model import Model
 from botorch.posteriors.gpytorch import GPyTorchPosterior
 from botorch.posteriors.posterior import Posterior
 from gpytorch.distributions.multivariate_normal import MultivariateNormal
 from torch import Tensor, nn
 from typing_extensions import override
 
+from gp.data import check_data
 from gp.errors import InvalidDataError
 from gp.linalg.cholesky import safe_cholesky
+from gp.models.base import SingleOutputModel, check_output_indices, check_test_inputs
 from inference.laplace.network import train_by_evidence
 from inference.laplace.network.groups import select
 from inference.laplace.network.jacobians import jacobian
@@ -32,7 +33,7 @@ _LEAST_VARIANCE = 1e-8
 """Added to every variance of f, in units of y squared: keeps covariances at repeated points positive definite."""
 
 
-class LaplaceNetSurrogate(Model):
+class LaplaceNetSurrogate(SingleOutputModel):
     """A perceptron of two hidden layers, trained when constructed.
 
     References: Kristiadi et al. 2023, "Promises and Pitfalls of the Linearized Laplace in Bayesian Optimization"; Li,
@@ -74,7 +75,7 @@ class LaplaceNetSurrogate(Model):
             InvalidDataError: If a shape, a dtype or a value cannot be used, or `warm_start` is of another network.
         """
         super().__init__()
-        _check(train_X, train_Y)
+        check_data(train_X, train_Y, None)
         d = train_X.shape[1]
         if activation not in ("relu", "silu"):
             raise InvalidDataError(f"activation: expected 'relu' or 'silu', got {activation!r}.")
@@ -116,18 +117,6 @@ class LaplaceNetSurrogate(Model):
         """J at `m x d` points, differentiable in them."""
         return jacobian(self.net, self._groups, self._inside(X))[:, 0] / self._root_precision
 
-    @property
-    @override
-    def num_outputs(self) -> int:
-        """Always 1; a BoTorch `ModelList` takes several."""
-        return 1
-
-    @property
-    @override
-    def batch_shape(self) -> torch.Size:
-        """Always empty: one model, not a batch."""
-        return torch.Size()
-
     @override
     def posterior(
         self,
@@ -151,10 +140,8 @@ class LaplaceNetSurrogate(Model):
         Raises:
             InvalidDataError: If X has another number of coordinates, or another output is asked for.
         """
-        if X.shape[-1] != self.train_X.shape[-1]:
-            raise InvalidDataError(f"X: expected `... x q x d` with d={self.train_X.shape[-1]}, got {tuple(X.shape)}.")
-        if output_indices not in (None, [0]):
-            raise InvalidDataError(f"output_indices: there is one output, expected None or [0], got {output_indices}.")
+        check_test_inputs(X, self.train_X.shape[-1])
+        check_output_indices(output_indices)
         flat = X.reshape(-1, X.shape[-1])
         J = self._features(flat)
         half = torch.linalg.solve_triangular(self._L, self._J @ J.T, upper=False).T  # m x n
@@ -186,7 +173,7 @@ class LaplaceNetSurrogate(Model):
         Raises:
             InvalidDataError: If a shape or value cannot be used.
         """
-        _check(X, Y)
+        check_data(X, Y, None)
         if X.shape[-1] != self.train_X.shape[-1]:
             raise InvalidDataError(f"X: expected `k x d` with d={self.train_X.shape[-1]}, got {tuple(X.shape)}.")
         if noise is not None and (noise.shape != Y.shape or not bool((noise >= 0).all())):
@@ -222,14 +209,3 @@ def _perceptron(d: int, width: int, activation: type[nn.Module], seed: int) -> n
                 layer.weight.copy_(normals * (2.0 / layer.in_features) ** 0.5)
                 layer.bias.zero_()
     return net
-
-
-def _check(X: Tensor, Y: Tensor) -> None:
-    if X.dim() != 2 or Y.shape != (X.shape[0], 1) or X.shape[0] == 0 or X.shape[1] == 0:
-        raise InvalidDataError(
-            f"expected X `n x d` and Y `n x 1` with n, d >= 1, got {tuple(X.shape)}, {tuple(Y.shape)}."
-        )
-    if X.dtype not in (torch.float32, torch.float64) or Y.dtype != X.dtype:
-        raise InvalidDataError(f"expected X and Y both float64 or both float32, got {X.dtype} and {Y.dtype}.")
-    if not (torch.isfinite(X).all() and torch.isfinite(Y).all()):
-        raise InvalidDataError("X and Y must be finite; leave failed observations out.")

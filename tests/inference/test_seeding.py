@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from gp.seeding import seeded
+from inference.seeding import seeded
 
 
 def test_a_block_draws_what_its_seed_says_whatever_came_before():
