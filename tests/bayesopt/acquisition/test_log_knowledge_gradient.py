@@ -1,7 +1,5 @@
 """The knowledge gradient against its definition by Monte Carlo; `test_base` has what it shares with the others."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -104,16 +102,14 @@ def test_while_nothing_told_is_feasible_the_answers_do_not_count(make_history):
 
 
 @pytest.mark.parametrize("n_pending", [0, 3])
-def test_its_time_and_memory_are_bounded_however_many_answers_are_given(make_history, n_pending):
+def test_its_work_is_bounded_however_many_answers_are_given(make_history, n_pending):
     X, pending = points(40, 2), points(n_pending, 2, seed=5)
     surrogate = fit_surrogate(make_history(SQUARE, X, noisy(X)))
     normals = np.random.default_rng(0).standard_normal((1, n_pending, 16 if n_pending else 1))
     acquisition = LogKnowledgeGradient(surrogate, pending, normals, points(5_000, 2, seed=2))
     assert len(acquisition._means) <= MAX_ANSWERS + 10
-    start = time.process_time()
     values, gradients = acquisition.value_and_gradient(points(700, 2, seed=1))
     assert np.isfinite(values).all() and np.isfinite(gradients).all()
-    assert time.process_time() - start < 3.0  # a tenth of it on a quiet machine
 
 
 # -- the answers ------------------------------------------------------------------------------------------------------
