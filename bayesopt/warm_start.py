@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from gp.classification import Classifier
 from gp.models.exact import ExactGP
 
 _SEARCH_GROWTH: Final = 0.1
@@ -76,7 +77,7 @@ class Remembered:
         """A dict for the trial's record; floats come back exactly."""
         return asdict(self) | {"theta": list(self.theta)}
 
-    def fits(self, model: ExactGP) -> bool:
+    def fits(self, model: ExactGP | Classifier) -> bool:
         """Whether these are hyperparameters of such a model."""
         return len(self.theta) == len(model.hyperparameters)
 
@@ -90,7 +91,7 @@ class Remembered:
         return n - self.polished_at >= 1 + n // _POLISH_EVERY or n < self.polished_at
 
 
-def fit(model: ExactGP, before: Remembered | None, *, may_search: bool = True) -> Remembered:
+def fit(model: ExactGP | Classifier, before: Remembered | None, *, may_search: bool = True) -> Remembered:
     """Fit a model as far as that is due.
 
     Args:

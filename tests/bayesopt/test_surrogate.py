@@ -176,7 +176,7 @@ def test_a_long_history_is_shortened_and_the_surrogate_says_which_rows_it_holds(
     assert np.array_equal(surrogate.history.X, X[surrogate.rows])
     assert np.argmax(y) in surrogate.rows
     assert len(surrogate.told_mean_sd[0]) == len(surrogate.told_probability_feasible) == MAX_EXACT
-    assert len(surrogate.survival.train_X) == MAX_EXACT + 5
+    assert len(surrogate.survival.regression.X) == MAX_EXACT + 5
 
 
 def test_what_is_said_of_the_told_trials_is_what_the_model_predicts_there(make_history):
