@@ -37,11 +37,14 @@ from gp.kernels.mapped import MappedKernel, Mapping
 from gp.models.exact import ExactGP
 from gp.models.fully_bayesian import FullyBayesianGP
 from gp.models.single_task import to_single_task_gp
+from gp.models.spectral_mixture import SpectralMixtureGP
 
 FloatArray = NDArray[np.float64]
 
 MAX_BASELINE: Final = 100
 """Most told trials among which noisy expected improvement looks for the best: it factors their joint covariance."""
+_SPECTRAL_ITERATIONS: Final = 50
+"""Of the fit of a spectral mixture, whose start is what decides."""
 _LEAST_SPREAD: Final = 1e-12
 """What the spread of an objective that was the same in every trial counts for."""
 
@@ -116,18 +119,50 @@ class BoTorchProblem:
         Raises:
             InvalidInputError: If there are outcome constraints, whose models would have to be averaged with it.
         """
-        if self.constraints is not None:
-            raise InvalidInputError(
-                "surrogate: 'fully_bayesian' knows no outcome constraints; leave it out, or leave subject_to= out."
-            )
-        fitted = self.objective_model
-        if isinstance(fitted, FullyBayesianGP):
-            return self
-        (X,), Y, likelihood = fitted.train_inputs, fitted.train_targets[:, None], fitted.likelihood
+        X, Y = self._data_for("fully_bayesian")
+        likelihood = self.objective_model.likelihood
         # A common noise was learned, or is known to be all but none; noise of their own that values have is known.
         known = likelihood.noise[:, None] if isinstance(likelihood, FixedNoiseGaussianLikelihood) else None
         model = FullyBayesianGP(X, Y, known, mapping=self.features).fit(seed=self.seed)
         return replace(self, model=model, objective_model=model)
+
+    def spectral_mixture(self) -> "BoTorchProblem":
+        """The same problem, whose objective model looks for tones: for a response that oscillates.
+
+        It learns its noise, also where that is known.
+
+        Returns:
+            A problem with a `SpectralMixtureGP` of the same data, on the same scale, as `objective_model` and `model`,
+            and with `best_f` by that model.
+
+        Raises:
+            InvalidInputError: If there are outcome constraints, or parameters that are no numbers.
+        """
+        X, Y = self._data_for("spectral_mixture")
+        if not torch.equal(self.features(X), X):
+            raise InvalidInputError(
+                "surrogate: 'spectral_mixture' knows Float and Int parameters of at least two values only; fix the "
+                "others, or leave it out."
+            )
+        model = SpectralMixtureGP(X, Y)
+        model.fit(max_iterations=_SPECTRAL_ITERATIONS)
+        model.requires_grad_(False)
+        best_f = float(model.posterior(self.X_baseline).mean.max())
+        return replace(self, model=model, objective_model=model, best_f=best_f)
+
+    def _data_for(self, surrogate: str) -> tuple[Tensor, Tensor]:
+        """What the objective's model is fitted to, `n x d` and `n x 1`, for a surrogate without constraints."""
+        if self.constraints is not None:
+            raise InvalidInputError(
+                f"surrogate: {surrogate!r} knows no outcome constraints; leave it out, or leave subject_to= out."
+            )
+        fitted = self.objective_model
+        if isinstance(fitted, FullyBayesianGP):
+            raise InvalidInputError(
+                f"surrogate: {surrogate!r} takes the place of a fitted model; this one is averaged."
+            )
+        (X,) = fitted.train_inputs
+        return X, fitted.train_targets[:, None]
 
     def multi_task_model(self, old_X: Tensor | FloatArray, old_Y: Tensor | FloatArray) -> MultiTaskGP:
         """A model of this study's objective that learns from an older one as far as the two go together.

@@ -39,7 +39,7 @@ They come from these modules:
 
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -56,6 +56,9 @@ if TYPE_CHECKING:
     from bayesopt.surrogate import Surrogate
 
 FloatArray = NDArray[np.float64]
+
+_SURROGATES: Final = ("fitted", "fully_bayesian", "spectral_mixture")
+"""The last two are methods of `BoTorchProblem`."""
 
 
 class FromBoTorch(ModelBased):
@@ -82,7 +85,7 @@ class FromBoTorch(ModelBased):
         make: "Callable[[BoTorchProblem], AcquisitionFunction]",
         *,
         n_initial: int | None = None,
-        surrogate: Literal["fitted", "fully_bayesian"] = "fitted",
+        surrogate: Literal["fitted", "fully_bayesian", "spectral_mixture"] = "fitted",
     ) -> None:
         """Choose the acquisition function.
 
@@ -93,7 +96,9 @@ class FromBoTorch(ModelBased):
             n_initial: Trials of the start; None for `min(2 d, d + 4, 20)`.
             surrogate: "fitted" for the likeliest hyperparameters; "fully_bayesian" for a `gp.FullyBayesianGP` as
                 `p.objective_model` and `p.model`, which averages over them: about a second an ask, without outcome
-                constraints, and for acquisition functions that make no fantasies.
+                constraints, and for acquisition functions that make no fantasies; "spectral_mixture" for a
+                `gp.SpectralMixtureGP` there, where the objective oscillates: a space of numbers, likewise without
+                outcome constraints.
 
         Raises:
             InvalidInputError: If `make` cannot be called, the surrogate is another, or `n_initial` is negative or no
@@ -104,8 +109,10 @@ class FromBoTorch(ModelBased):
             raise InvalidInputError(
                 f"make: expected a function from a BoTorchProblem to an acquisition function, got {make!r}."
             )
-        if surrogate not in ("fitted", "fully_bayesian"):
-            raise InvalidInputError(f"surrogate: expected 'fitted' or 'fully_bayesian', got {surrogate!r}.")
+        if surrogate not in _SURROGATES:
+            raise InvalidInputError(
+                f"surrogate: expected one of {', '.join(map(repr, _SURROGATES))}, got {surrogate!r}."
+            )
         self.make = make
         self.surrogate = surrogate
 
@@ -125,7 +132,9 @@ class FromBoTorch(ModelBased):
         from bayesopt.acquisition.botorch_utility import NUMERICAL_ERRORS, best_point, make_acquisition
         from inference.seeding import seeded
 
-        make = self.make if self.surrogate == "fitted" else lambda p: self.make(p.fully_bayesian())
+        def make(problem: "BoTorchProblem") -> "AcquisitionFunction":
+            return self.make(problem if self.surrogate == "fitted" else getattr(problem, self.surrogate)())
+
         with seeded(int(rng.integers(2**31))), warnings.catch_warnings():
             # Joint posteriors of points that nearly coincide are singular in floats; jitter is what they get.
             warnings.simplefilter("ignore", NumericalWarning)

@@ -253,3 +253,37 @@ def test_a_fully_bayesian_surrogate_refuses_what_it_cannot_do(make_history):
         study.tell_external({"x": k / 4, "y": k / 4}, {"loss": k, "size": 0.5 * k})
     with pytest.raises(InvalidInputError, match="no outcome constraints"):
         study.ask()
+
+
+# -- tones ------------------------------------------------------------------------------------------------------------
+
+
+def expected_improvement(p):
+    return LogExpectedImprovement(p.objective_model, p.best_f)
+
+
+def test_a_spectral_mixture_finds_the_top_of_a_response_that_oscillates():
+    def response(x):
+        return np.sin(2 * np.pi * 11.7 * x + 1.0) + 0.6 * np.sin(2 * np.pi * 3.4 * x)
+
+    def regret(surrogate):
+        strategy = FromBoTorch(expected_improvement, n_initial=20, surrogate=surrogate)
+        study = bo.Study(Space({"x": Float(0.0, 1.0)}), maximize="y", strategy=strategy, seed=5)
+        for _ in range(30):
+            trial = study.ask()
+            study.tell(trial, {"y": response(trial.params["x"])})
+        return response(np.linspace(0.0, 1.0, 10001)).max() - study.best_observed.values["y"]
+
+    assert regret("spectral_mixture") < 1e-3 < regret("fitted")
+
+
+@pytest.mark.parametrize("space", ["mixed", "mixture"])
+def test_a_spectral_mixture_refuses_what_is_no_number(make_history, space):
+    with pytest.raises(InvalidInputError, match="Float and Int"):
+        suggest(history_of(make_history, SPACES[space]), expected_improvement, surrogate="spectral_mixture")
+
+
+def test_a_spectral_mixture_keeps_away_from_failures_and_from_what_was_tried(make_history):
+    history = history_of(make_history, failed=SQUARE.sample(3, np.random.default_rng(1)))
+    (params,) = suggest(history, expected_improvement, surrogate="spectral_mixture")
+    assert is_untried(SQUARE.encode(params), history.tried)
