@@ -159,7 +159,7 @@ class BoTorchProblem:
         fitted = self.objective_model
         if isinstance(fitted, FullyBayesianGP):
             raise InvalidInputError(
-                f"surrogate: {surrogate!r} takes the place of a fitted model; this one is averaged."
+                f"surrogate: {surrogate!r} takes a fitted model's place, not another's."
             )
         (X,) = fitted.train_inputs
         return X, fitted.train_targets[:, None]
