@@ -158,9 +158,7 @@ class BoTorchProblem:
             )
         fitted = self.objective_model
         if isinstance(fitted, FullyBayesianGP):
-            raise InvalidInputError(
-                f"surrogate: {surrogate!r} takes a fitted model's place, not another's."
-            )
+            raise InvalidInputError(f"surrogate: {surrogate!r} takes a fitted model's place, not another's.")
         (X,) = fitted.train_inputs
         return X, fitted.train_targets[:, None]
 

@@ -87,14 +87,14 @@ def solve_published(
     began = time.process_time()  # torch loads its optimisers when the first is made, in seconds
     while time.process_time() - began < seconds:
         optimiser.zero_grad()
-        loss = -_log_density(problem, data, axes, kernels, U, log_tau)
+        loss = -log_density(problem, data, axes, kernels, U, log_tau)
         loss.backward()
         optimiser.step()
         steps += 1
     return PublishedSolution(U.detach(), tuple(kernels), tuple(axes), steps, time.process_time() - began)
 
 
-def _log_density(
+def log_density(
     problem: PDEProblem,
     data: Data,
     axes: list[Tensor],
@@ -102,6 +102,19 @@ def _log_density(
     U: Tensor,
     log_tau: Tensor,
 ) -> Tensor:
+    """What is maximised, up to a constant.
+
+    Args:
+        problem: What to solve.
+        data: Its right-hand sides at the grid.
+        axes: The grid.
+        kernels: The prior along each axis.
+        U: The solution at the grid.
+        log_tau: Logarithms of the precisions of the boundary values and of the equation.
+
+    Returns:
+        A scalar, differentiable in U, log_tau and what the kernels hold.
+    """
     factors = [_factor(kernel, grid) for kernel, grid in zip(kernels, axes, strict=True)]
     solved = U
     for axis, L in enumerate(factors):

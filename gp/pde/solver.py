@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import Final, Literal, overload
 
 import torch
 from torch import Tensor
@@ -145,12 +145,49 @@ class GPPDESolver:
         """Of the prior along each axis, in cycles a unit of x."""
         self._source_size, self._size = self._sizes()
 
-    def solve(self) -> PDESolution:
-        """Solve with every setting and keep the one that the data speak for.
+    @overload
+    def solve(self, *, method: Literal["least_squares"] = "least_squares") -> PDESolution: ...
+
+    @overload
+    def solve(
+        self, *, method: Literal["gphm"], highest: float | None = None, spectrum: str = "student", seconds: float = 60.0
+    ) -> PublishedSolution: ...
+
+    def solve(
+        self,
+        *,
+        method: Literal["least_squares", "gphm"] = "least_squares",
+        highest: float | None = None,
+        spectrum: str = "student",
+        seconds: float = 60.0,
+    ) -> PDESolution | PublishedSolution:
+        """Solve the equation.
+
+        Args:
+            method: 'least_squares' for the posterior mean at every setting of the prior, of which that is kept which
+                the data speak for; 'gphm' for the published objective and Adam, for comparison: it needs some 1e5 to
+                1e6 steps. What follows is for 'gphm' alone.
+            highest: Highest frequency that it starts from, in cycles a unit of x; None for the highest one found.
+            spectrum: 'gaussian' or 'student'.
+            seconds: Processor time to spend.
 
         Returns:
-            The solution.
+            The solution; by 'gphm' where the optimiser is when the time is over.
+
+        Raises:
+            InvalidDataError: If the method is neither.
         """
+        if method == "least_squares":
+            return self._solve()
+        if method != "gphm":
+            raise InvalidDataError(f"method: expected 'least_squares' or 'gphm', got {method!r}.")
+        if highest is None:
+            highest = max(float(mu.max()) for mu in self.frequencies)
+        return solve_published(
+            self.problem, self._data, self._axes, highest=highest, spectrum=spectrum, seconds=seconds
+        )
+
+    def _solve(self) -> PDESolution:
         began = time.process_time()
         between = None if self.problem.noisy else self._between()
         tried = []
@@ -170,21 +207,6 @@ class GPPDESolver:
             settings=tuple(setting for setting, _ in tried),
             disagreement=_disagreement([solved.on_grid for _, solved in tried[:2]]),
             cpu_seconds=time.process_time() - began,
-        )
-
-    def solve_published(self, *, highest: float, spectrum: str = "student", seconds: float) -> PublishedSolution:
-        """Solve by the published objective and Adam instead, for comparison: it needs some 1e5 to 1e6 steps.
-
-        Args:
-            highest: Highest frequency that it starts from, in cycles a unit of x.
-            spectrum: 'gaussian' or 'student'.
-            seconds: Processor time to spend.
-
-        Returns:
-            The solution where the optimiser is then.
-        """
-        return solve_published(
-            self.problem, self._data, self._axes, highest=highest, spectrum=spectrum, seconds=seconds
         )
 
     # -- data -----------------------------------------------------------------------------------------------------
