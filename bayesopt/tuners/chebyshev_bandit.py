@@ -100,7 +100,7 @@ class ChebyshevBandit:
         """An arm, drawn."""
         return int(rng.choice(len(self._arms), p=self.probabilities(context)))
 
-    def learn(self, arm: int, context: FloatArray, cost: float | None, status: Status) -> None:
+    def learn(self, arm: int, context: FloatArray, cost: float | None, status: Status, *, is_more: bool) -> None:
         """Fit the arm's series again."""
         features = self._features(context)
         loss = (max(self._largest if cost is None else cost, 1.0) - 1.0) / (self._K * self._N)
@@ -137,7 +137,7 @@ class ChebyshevBandit:
         a, b = self._range
         lowest = a if self._log_floor is None else math.exp(a) - self._log_floor
         z = 2.0 * (self._scaled(max(float(context[0]), lowest)) - a) / (b - a) - 1.0
-        features: FloatArray = chebvander(np.clip(z, -1.0, 1.0), TERMS - 1)
+        features: FloatArray = chebvander(np.clip([z], -1.0, 1.0), TERMS - 1)[0]
         return features
 
     def _padded(self, rows: FloatArray) -> FloatArray:

@@ -30,8 +30,8 @@ class PickingStrategy(Protocol):
         """The arm to pull."""
         ...
 
-    def learn(self, arm: int, context: FloatArray, cost: float | None, status: Status) -> None:
-        """What an arm cost; None where that says nothing."""
+    def learn(self, arm: int, context: FloatArray, cost: float | None, status: Status, *, is_more: bool) -> None:
+        """What an arm cost; None where that says nothing. Where more follows at once, what is dear can wait for it."""
         ...
 
     def recommend(self, context: FloatArray) -> int:
@@ -82,10 +82,10 @@ class ThompsonSampling:
         chosen = int(np.argmin(mean + self.width * np.sqrt(variance) * rng.standard_normal(len(mean))))
         return chosen if chosen < len(self.arms) else self.arms.add(proposed[chosen - len(self.arms)])
 
-    def learn(self, arm: int, context: FloatArray, cost: float | None, status: Status) -> None:
+    def learn(self, arm: int, context: FloatArray, cost: float | None, status: Status, *, is_more: bool) -> None:
         """Fold a solve into the model: a cost at `maxiter` is a lower bound, one that broke down a failure."""
         z = math.log(cost) if cost is not None and status in ("ok", "maxiter") else None
-        self.model.tell(context, arm, self.arms.Z, z, is_censored=status == "maxiter")
+        self.model.tell(context, arm, self.arms.Z, z, is_censored=status == "maxiter", is_more=is_more)
 
     def recommend(self, context: FloatArray) -> int:
         """The arm of least posterior mean; of counted costs, the one nearest to the middle of its ties."""

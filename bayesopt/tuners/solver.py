@@ -6,6 +6,7 @@ numbers. Costs are positive, in the user's own unit; the model sees their logari
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -26,6 +27,8 @@ FloatArray = NDArray[np.float64]
 Context = float | Sequence[float] | FloatArray
 
 _STATUSES: Final = get_args(Status)
+_REMEMBERED: Final = 64
+"""Recommendations that are kept for when the overhead is spent."""
 _FORMAT: Final = 1
 """Version of `state_dict`."""
 
@@ -76,11 +79,11 @@ class SolverTuner:
             space: The solver's parameters.
             context_dim: How many numbers describe a system; 0 where nothing is known of it.
             cost: `"iterations"` or any other count, `"seconds"`, or a function that reads the cost from what is told.
-            default: The safe configuration: tried first, and used whenever the overhead is spent. None for the middle
-                of the space, which is then not tried first.
+            default: The safe configuration: tried first, and used when the overhead is spent before anything is
+                learned. None for the middle of the space, which is then not tried first.
             overhead: Share of the seconds spent in solves that the tuner may take itself. Seconds of solves are known
-                with `cost="seconds"`, with `solving`, or where `tell` is given them; without, nothing limits it. With 0
-                it always answers `default`.
+                with `cost="seconds"`, with `solving`, or where `tell` is given them; without, nothing limits it.
+                When it is spent, the answer is what was last best at the nearest context; with 0, always `default`.
             seed: Of every random choice.
             strategy: What picks; None for `ThompsonSampling()`.
 
@@ -102,11 +105,12 @@ class SolverTuner:
         self._arms = Arms(space, self._rng)
         self._is_default_given = default is not None
         self.default = space.decode(self._arms.U[len(self._arms) // 2]) if default is None else space.validate(default)
-        """The configuration used when the overhead is spent."""
+        """The configuration used when the overhead is spent and no better one is remembered."""
         self.strategy = ThompsonSampling() if strategy is None else strategy
         self.strategy.start(self._arms, self.context_dim, is_counted=cost == "iterations")
-        self._asked = 0
+        self._asked = self._told = 0
         self._waiting: list[tuple[dict[str, Any], list[float], float | None, Status]] = []
+        self._known: deque[tuple[FloatArray, int]] = deque(maxlen=_REMEMBERED)
         self.own_seconds = 0.0
         """What asking and telling took so far."""
         self.solve_seconds = 0.0
@@ -127,11 +131,15 @@ class SolverTuner:
         started = time.perf_counter()
         c = self._checked(context)
         self._asked += 1
-        if self._is_overhead_spent() or (self._asked == 1 and self._is_default_given):
+        if self._asked == 1 and self._is_default_given:
             params = dict(self.default)
+        elif self._is_overhead_spent():
+            params = self._remembered(c)
         else:
             self._fold()
             params = self._arms.params(self.strategy.pick(c, self._rng))
+            if self.solve_seconds > 0:
+                self._known.append((c, self.strategy.recommend(c)))
         self.own_seconds += time.perf_counter() - started
         return params
 
@@ -169,7 +177,7 @@ class SolverTuner:
         elif self.cost == "seconds" and number is not None:
             self.solve_seconds += number
         self._waiting.append((params, c.tolist(), number, status))
-        if not self._is_overhead_spent():
+        if self.solve_seconds == 0 and self.overhead > 0:
             self._fold()
         self.own_seconds += time.perf_counter() - started
 
@@ -234,6 +242,7 @@ class SolverTuner:
             "asked": self._asked,
             "told": self._told,
             "seconds": [self.own_seconds, self.solve_seconds],
+            "known": [[context.tolist(), arm] for context, arm in self._known],
             "learned": self.strategy.state_dict(),
         }
 
@@ -257,18 +266,26 @@ class SolverTuner:
         self._arms.restore(np.array(state["arms"], dtype=np.float64))
         self._asked, self._told = int(state["asked"]), int(state["told"])
         self.own_seconds, self.solve_seconds = map(float, state["seconds"])
+        self._known = deque(((np.array(context), arm) for context, arm in state["known"]), maxlen=_REMEMBERED)
         self.strategy.load_state_dict(state["learned"])
 
     # -- details ---------------------------------------------------------------------------------------------------
 
-    _told = 0
-
     def _fold(self) -> None:
         """Teach the strategy what was told and not yet learned; while the overhead is spent it waits."""
-        for params, context, cost, status in self._waiting:
-            self.strategy.learn(self._arms.number(params), np.array(context), cost, status)
+        for left, (params, context, cost, status) in zip(range(len(self._waiting))[::-1], self._waiting, strict=True):
+            self.strategy.learn(self._arms.number(params), np.array(context), cost, status, is_more=left > 0)
         self._told += len(self._waiting)
         self._waiting.clear()
+
+    def _remembered(self, context: FloatArray) -> dict[str, Any]:
+        """What was best when there was time to ask, at the context nearest to this one; else the default."""
+        if not self._known:
+            return dict(self.default)
+        contexts = np.array([each for each, _ in self._known])
+        spread = np.maximum(np.ptp(contexts, axis=0), 1e-300)
+        nearest = int(np.square((contexts - context) / spread).sum(1).argmin())
+        return self._arms.params(self._known[nearest][1])
 
     def _is_overhead_spent(self) -> bool:
         if self.overhead == 0:

@@ -55,7 +55,7 @@ class TsallisINF:
         """An arm, drawn."""
         return int(rng.choice(len(self._arms), p=self.probabilities()))
 
-    def learn(self, arm: int, context: FloatArray, cost: float | None, status: Status) -> None:
+    def learn(self, arm: int, context: FloatArray, cost: float | None, status: Status, *, is_more: bool) -> None:
         """Add a cost to the arm's sum, over the probability that it was drawn with."""
         probability = self.probabilities()[arm]
         self._largest = max(self._largest, cost or 0.0)

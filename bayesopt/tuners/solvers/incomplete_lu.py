@@ -59,7 +59,7 @@ def ilu_gmres(
 
     Returns:
         The solution; the work, `SETUP_WORK nnz(L + U) + k (nnz(A) + nnz(L + U) + n restart / 2)` for k iterations;
-        and a status for `SolverTuner.tell`: `"breakdown"` where the factor is singular, `"maxiter"` where k is all spent.
+        and a status for `SolverTuner.tell`: `"breakdown"` for a singular factor, `"maxiter"` where k is all spent.
 
     Reference:
         Saad 2003, "Iterative Methods for Sparse Linear Systems", chapters 6 and 10.
