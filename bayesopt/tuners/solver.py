@@ -283,7 +283,8 @@ class SolverTuner:
         if not self._known:
             return dict(self.default)
         contexts = np.array([each for each, _ in self._known])
-        spread = np.maximum(np.ptp(contexts, axis=0), 1e-300)
+        spread = np.ptp(contexts, axis=0)
+        spread[spread == 0] = 1.0
         nearest = int(np.square((contexts - context) / spread).sum(1).argmin())
         return self._arms.params(self._known[nearest][1])
 
