@@ -58,11 +58,11 @@ PEERS := optuna ax-platform smac bayesian-optimization
 .venv-bench/.stamp: pyproject.toml benchmarks/constraints.txt
 	$(call environment,.venv-bench)
 	$(BENCH_PY) -m pip install -c benchmarks/constraints.txt torch
-	$(BENCH_PY) -m pip install -c benchmarks/constraints.txt -e . 'botorch[pymoo]' $(PEERS) scikit-learn matplotlib
+	$(BENCH_PY) -m pip install -c benchmarks/constraints.txt -e '.[pyamg]' 'botorch[pymoo]' $(PEERS) scikit-learn matplotlib
 	@touch $@
 
 bench: bench-setup
-	@set -e; for table in ask_time engine constrained beliefs ablation language_model structured_gp pde learning_curves \
+	@set -e; for table in ask_time engine constrained beliefs ablation language_model structured_gp pde learning_curves solver \
 	    approximate_inference gpu; do \
 	    echo "== benchmarks/$$table.py"; $(BENCH_PY) -u "benchmarks/$$table.py"; done
 

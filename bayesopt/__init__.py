@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bayesopt.problem.verdict import Verdict
     from bayesopt.record.trial import Trial
     from bayesopt.study import Study
+    from bayesopt.tuners.solver import SolverTuner
 
 _HOME = {
     "AtLeast": "problem.outcomes",
@@ -34,6 +35,7 @@ _HOME = {
     "OptimumPrior": "problem.priors",
     "PreferencePrior": "problem.preferences",
     "Simplex": "problem.parameters",
+    "SolverTuner": "tuners.solver",
     "Space": "problem.space",
     "Spending": "problem.budget",
     "Study": "study",
@@ -58,6 +60,7 @@ __all__ = [
     "OptimumPrior",
     "PreferencePrior",
     "Simplex",
+    "SolverTuner",
     "Space",
     "Spending",
     "Study",
