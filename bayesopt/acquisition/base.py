@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
+from bayesopt.acquisition.local_search import Acquisition
 from bayesopt.acquisition.loop_terms import log_ndtr_and_slope
 from bayesopt.problem.priors import PriorOnCube
 from bayesopt.surrogate import Surrogate
@@ -182,8 +183,21 @@ class LogUtility(AcquisitionFunction):
         Returns:
             Values, `b`.
         """
-        result: Tensor = _Evaluate.apply(X.squeeze(-2), self)
-        return result
+        return evaluate(X, self)
+
+
+def evaluate(X: Tensor, acquisition: Acquisition) -> Tensor:
+    """An acquisition function of the loop as BoTorch calls one, differentiable once.
+
+    Args:
+        X: `b x 1 x d` points of the unit cube.
+        acquisition: The function.
+
+    Returns:
+        Values, `b`.
+    """
+    result: Tensor = _Evaluate.apply(X.squeeze(-2), acquisition)
+    return result
 
 
 def add_beliefs(
@@ -261,7 +275,7 @@ def without_hope_at_failures(surrogate: Surrogate, objective: ExactGP) -> ExactG
 class _Evaluate(torch.autograd.Function):
     @staticmethod
     @override
-    def forward(ctx: Any, U: Tensor, acquisition: LogUtility) -> Tensor:
+    def forward(ctx: Any, U: Tensor, acquisition: Acquisition) -> Tensor:
         values, gradients = acquisition.value_and_gradient(U.detach().cpu().numpy())
         ctx.save_for_backward(torch.as_tensor(gradients).to(U))
         return torch.as_tensor(values).to(U)
