@@ -82,11 +82,10 @@ class Admission:
             if trial.state == "queued" and len(queued) < room and purse.fits(point := self._rows.points([trial]))[0]:
                 queued.append(trial.id)
                 purse = purse.paying(point)
-        if len(queued) < room and self._why_ended(trials) is None:
-            return queued, purse.most(room - len(queued))
-        if queued or self._why_search_is_over(trials) is None:
-            return queued, 0
-        return [], min(n, self._n_confirmable(trials, self._incumbent(trials)))
+        more = purse.most(room - len(queued)) if self._why_ended(trials) is None else 0
+        if not queued and self._why_search_is_over(trials) is not None:
+            more = min(n, self._n_confirmable(trials, self._incumbent(trials)))
+        return queued, more
 
     def paid(self, trials: Trials, configurations: Sequence[np.ndarray]) -> int:
         """How many configurations, from the first on, fit together when they are asked at once."""
@@ -116,7 +115,9 @@ class Admission:
 
     def note_asked(self, trials: Trials, found: bool) -> None:
         """Remember of an ask whether it found anything: a finite space may have run dry."""
-        self._ran_dry_at = None if found or self._why_spent(trials) else _n_held(trials)
+        self._ran_dry_at = None
+        if not found and self._why_search_is_over(trials) is None:
+            self._ran_dry_at = _n_held(trials)
 
     def why_nothing_is_left(self, trials: Trials) -> str | None:
         """Why an ask would return nothing, in words; None while it would return something."""

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from bayesopt.acquisition.loop_terms import log_ndtr_and_slope
-from bayesopt.problem.budget import COST_QUANTILE, Budget, typical
+from bayesopt.problem.budget import FITS, Budget, typical
 from bayesopt.problem.costs import LEAST, MARGIN, is_flat, logs
 from bayesopt.problem.space import Space
 from bayesopt.surrogate import FeatureMap
@@ -66,7 +66,7 @@ class CostModel:
     @functools.cached_property
     def _meters(self) -> dict[str, "LogCost"]:
         limits = self.budget.limits
-        level = 1.0 - (1.0 - COST_QUANTILE) / max(1, len(limits))  # whatever their dependence, together they hold
+        level = 1.0 - (1.0 - FITS) / max(1, len(limits))  # whatever their dependence, together they hold
         return {meter: self._fit(*self._of(meter), level) for meter in limits}
 
     @functools.cached_property
@@ -76,7 +76,7 @@ class CostModel:
         prices = [self.budget.price(charge) for charge in self.charges]
         rows = np.array([row for row, price in enumerate(prices) if price is not None], dtype=np.intp)
         costs = np.array([price for price in prices if price is not None])
-        return self._fit(costs, self.X[rows], self.killed[rows], COST_QUANTILE)
+        return self._fit(costs, self.X[rows], self.killed[rows], FITS)
 
     def _of(self, meter: str) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
         rows = [row for row, charge in enumerate(self.charges) if meter in charge]

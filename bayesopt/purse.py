@@ -70,7 +70,7 @@ class Purse:
     """Draws the configurations that are looked at."""
 
     def fits(self, U: FloatArray) -> NDArray[np.bool_]:
-        """Which of `m x d` points fit what is left on every limited meter, with 90 % probability."""
+        """Which of `m x d` points fit what is left on every limited meter, surely or with probability `FITS`."""
         fits = np.ones(len(U), dtype=np.bool_)
         if self.is_ample or len(U) == 0:
             return fits
@@ -104,7 +104,7 @@ class Purse:
 
     def most(self, n: int) -> int:
         """How many of `n` further trials may fit, if they are the cheapest."""
-        if self._suffices_for(n):
+        if n == 0 or self._suffices_for(n):
             return n
         if len(self.witnesses) == 0:
             return 0

@@ -622,8 +622,7 @@ class Study:
         """The fields of a trial that say what it cost; what is known beforehand need not be told."""
         known = self._admission.known_costs
         if cost is None and known is not None and trial is not None:
-            params = self._ledger.params_of(trial)
-            charge = known.charge(self.space.encode(params))
+            charge = known.charge(self._ledger.params_of(trial))
         else:
             charge = self._limit.charge(cost, required=required)
         return {"cost": charge.pop("cost", None), "meters": charge}

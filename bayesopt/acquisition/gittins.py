@@ -4,6 +4,8 @@ Alphabet. mu, s: posterior mean and standard deviation of the objective, larger 
 what a unit of cost is worth, in units of the objective. g: the index. h(u) = phi(u) + u Phi(u). u = (mu - g) / s.
 """
 
+from typing import Final
+
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
@@ -17,6 +19,9 @@ from bayesopt.surrogate import Surrogate
 from gp.regression import Prediction
 
 FloatArray = NDArray[np.float64]
+
+_HOPELESS: Final = 100.0
+"""Log of price over standard deviation and chance from which one trial is as bad as another: their index is -1e43."""
 
 
 def gittins_index(mean: Tensor, sd: Tensor, log_price: Tensor) -> Tensor:
@@ -97,11 +102,11 @@ class GittinsIndex(LogUtility):
             log_chance, slope = log_ndtr_and_slope(z)
             t = t - log_chance
             slopes.append((prediction, sign * slope / spread, -0.5 * slope * z / spread**2))
-        u = inv_log_h(t)
+        u = inv_log_h(np.minimum(t, _HOPELESS))
         index = objective.mean[:, 0] - sd * u
         if not with_gradient:
             return index, np.zeros((0, 0))
-        steepness = sd / log_h_and_slope(u)[1]  # of sd inv_log_h(t) in t
+        steepness = np.where(t < _HOPELESS, sd / log_h_and_slope(u)[1], 0.0)  # of sd inv_log_h(t) in t
         ones = np.ones((len(U), 1))
         gradient = objective.pullback(ones, (steepness / sd - u) / (2.0 * sd))
         for prediction, along_mean, along_variance in slopes:

@@ -15,7 +15,10 @@ from bayesopt.problem.arguments import non_negative, whole_number
 METERS: Final = ("cost", "money", "seconds", "tokens")
 """What a trial's cost can be counted in; `cost` is whatever the user counts."""
 COST_QUANTILE: Final = 0.9
-"""A further trial is taken to cost this quantile of what it may: nine in ten such trials fit what is left."""
+"""Of the costs seen, this quantile is what a further trial is taken to cost while configurations tell nothing."""
+FITS: Final = 0.98
+"""Probability with which a trial of learned cost must fit. Towards its end a run admits several that just about do, and
+all of them together are to fit with 90 %; at 90 % each, 7 % of simulated runs overspent, by up to 0.6 %."""
 ROUNDING: Final = 1e-9
 """One part in 1e9 of a limit forgives the rounding of sums such as 0.1 + 0.2."""
 
@@ -28,7 +31,8 @@ class Budget:
     """The most that a study may spend; None sets no limit.
 
     Several limits hold together: the tightest counts. A configuration is proposed only if it fits what is left, for
-    sure where `cost_of` is known and otherwise with 90 % probability by what the trials so far have cost.
+    sure where `cost_of` is known; otherwise with a probability, by what the trials so far have cost, that makes the
+    last trials of a study fit together in nine of ten studies.
 
     Example:
         >>> Budget(trials=40, cost=3600.0)

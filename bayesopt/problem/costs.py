@@ -5,7 +5,7 @@ Alphabet. U: `m x d` points of the unit cube. c: cost on one meter.
 
 import math
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +27,8 @@ _FLAT: Final = 1e-9
 """Standard deviation of the log costs below which all cost the same."""
 _CEILING: Final = 4.0
 """Standard deviations of the log costs by which no configuration is taken to exceed the dearest one."""
+_MOST_KNOWN: Final = 200_000
+"""Configurations whose cost is kept; then they are asked for again."""
 _STEP: Final = 1e-4
 """Of the differences along a continuous column, in sides of the cube."""
 
@@ -69,7 +71,7 @@ class Prices(Protocol):
         ...
 
     def at_most(self, U: FloatArray) -> Mapping[str, FloatArray]:
-        """By meter, the cost that is not exceeded with 90 % probability, `m`, at `m x d` points."""
+        """By meter, the cost that is not exceeded with probability `budget.FITS`, `m`, at `m x d` points."""
         ...
 
     def log_expected(self, U: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -100,11 +102,11 @@ class KnownCosts:
         self._meters = tuple(budget.limits) or ("cost",)
         self._known: dict[bytes, tuple[float, ...]] = {}
 
-    def charge(self, u: FloatArray) -> dict[str, float]:
-        """What one configuration costs by meter, at its point `d`.
+    def charge(self, params: dict[str, Any]) -> dict[str, float]:
+        """What one configuration costs by meter.
 
         Args:
-            u: The point.
+            params: The configuration.
 
         Returns:
             Meter to cost.
@@ -112,7 +114,6 @@ class KnownCosts:
         Raises:
             InvalidBudgetError: If `cost_of` fails or returns no cost.
         """
-        params = self.space.decode(u)
         try:
             answer = self._cost_of(params)
         except Exception as error:
@@ -131,13 +132,15 @@ class KnownCosts:
 
     def at_most(self, U: FloatArray) -> Mapping[str, FloatArray]:
         """See `Prices.at_most`: the costs themselves."""
-        rows = np.empty((len(U), len(self._meters)))
-        for row, u in enumerate(U):
-            key = u.tobytes()
-            if key not in self._known:
-                charge = self.charge(u)
-                self._known[key] = tuple(charge.get(meter, 0.0) for meter in self._meters)
-            rows[row] = self._known[key]
+        keys = [u.tobytes() for u in U]
+        new = [row for row, key in enumerate(keys) if key not in self._known]
+        if len(self._known) + len(new) > _MOST_KNOWN:
+            self._known.clear()
+            new = list(range(len(U)))
+        for row, params in zip(new, self.space.decode_all(U[new]) if new else (), strict=True):
+            charge = self.charge(params)
+            self._known[keys[row]] = tuple(charge.get(meter, 0.0) for meter in self._meters)
+        rows = np.array([self._known[key] for key in keys]).reshape(len(U), len(self._meters))
         return dict(zip(self._meters, rows.T, strict=True))
 
     def log_expected(self, U: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -156,6 +159,9 @@ class KnownCosts:
 
     def _log_price(self, U: FloatArray) -> FloatArray:
         costs = self.at_most(U)
-        charges = [dict(zip(costs, row, strict=True)) for row in np.stack(list(costs.values()), 1)]
-        price = np.array([self.budget.price(charge) for charge in charges], dtype=np.float64)
-        return np.log(np.maximum(price, LEAST))
+        limits = self.budget.limits
+        if not limits:
+            return np.log(np.maximum(next(iter(costs.values())), LEAST))
+        shares = np.stack([costs[meter] / limit for meter, limit in limits.items()])
+        log_price: FloatArray = np.log(np.maximum(next(iter(limits.values())) * shares.max(0), LEAST))
+        return log_price
