@@ -62,7 +62,7 @@ PEERS := optuna ax-platform smac bayesian-optimization
 	@touch $@
 
 bench: bench-setup
-	@set -e; for table in ask_time engine constrained beliefs ablation language_model structured_gp pde learning_curves \
+	@set -e; for table in ask_time engine constrained beliefs budget ablation language_model structured_gp pde learning_curves \
 	    approximate_inference gpu; do \
 	    echo "== benchmarks/$$table.py"; $(BENCH_PY) -u "benchmarks/$$table.py"; done
 

@@ -6,8 +6,8 @@ Table 1, regret after a budget of 20 mean costs, no trial beyond it: all policie
 in their decisions alone; then, marked "study", the library as a user has it, which learns the process, beside Optuna's
 samplers, which are stopped at the first suggestion that does not fit. Table 2, stopping: regret plus 0.01 times what
 was spent, policies as in table 1, at most 120 trials; Ax's rule (improvement below a tenth of the interquartile range
-over 5 trials) is a baseline, and no policy of ours. Table 3, unknown costs: how many runs overspend, and by how much, when
-costs are only learned from what trials were told with. A lost comparison stays in the table.
+over 5 trials) is a baseline, and no policy of ours. Table 3, unknown costs: how many runs overspend, and by how much,
+when costs are only learned from what trials were told with. A lost comparison stays in the table.
 """
 
 import argparse

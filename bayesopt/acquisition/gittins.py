@@ -11,12 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
-from bayesopt.acquisition.base import Gain, LogUtility
+from bayesopt.acquisition.base import Utility
 from bayesopt.acquisition.loop_terms import inv_log_h, log_h_and_slope, log_ndtr_and_slope
 from bayesopt.acquisition.primitives import inv_log_h as inv_log_h_of_tensor
 from bayesopt.errors import InvalidInputError
 from bayesopt.surrogate import Surrogate
-from gp.regression import Prediction
 
 FloatArray = NDArray[np.float64]
 
@@ -49,7 +48,7 @@ def gittins_index(mean: Tensor, sd: Tensor, log_price: Tensor) -> Tensor:
     return mean - sd * inv_log_h_of_tensor(log_price - sd.log())
 
 
-class GittinsIndex(LogUtility):
+class GittinsIndex(Utility):
     """The index of each configuration of the loop: the next trial is the one that stays worth its price longest.
 
     With constraints and crashes an improvement comes about with probability p, and `p EI(x; g) = lambda c(x)`. Pending
@@ -79,10 +78,6 @@ class GittinsIndex(LogUtility):
         eligible = self._eligible()
         self.incumbent: float | None = None if eligible is None else float(eligible[1].max(0).mean())
         """What an index is to be above; None while nothing told is probably feasible."""
-
-    @override
-    def _gain(self, prediction: Prediction) -> Gain | None:
-        raise NotImplementedError  # the index is no sum of logs: `_evaluate` is its own
 
     @override
     def _evaluate(self, U: FloatArray, *, with_gradient: bool) -> tuple[FloatArray, FloatArray]:

@@ -24,9 +24,7 @@ def curves(mine, others):
 ENDED = [run(x, 16) for x in (0.05, 0.25, 0.45, 0.65, 0.85, 0.95)]
 
 
-@pytest.mark.parametrize(
-    "rule", [MedianStopping(), ForecastStopping()], ids=lambda rule: type(rule).__name__
-)
+@pytest.mark.parametrize("rule", [MedianStopping(), ForecastStopping()], ids=lambda rule: type(rule).__name__)
 class TestEveryRule:
     def test_goes_on_while_there_is_nothing_to_go_by(self, rule):
         assert not rule.should_stop(curves(Run({"x": 0.5}, {}), ENDED))
