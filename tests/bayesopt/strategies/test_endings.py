@@ -104,7 +104,7 @@ def test_standing_still_counts_feasible_improvements_alone(make_history):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", [ImprovementPerCost(), ImprovementPerCost(cooled=True), GittinsSearch(0.001)])
+@pytest.mark.parametrize("strategy", [ImprovementPerCost(), GittinsSearch(0.001)])
 def test_what_weighs_costs_gets_more_trials_for_the_money_and_finds_the_best(strategy):
     def n_trials(strategy):
         study = bo.Study(SQUARE, minimize="loss", strategy=strategy, budget=bo.Budget(cost=20.0), noise=0.0, seed=100)
