@@ -62,8 +62,8 @@ PEERS := optuna ax-platform smac bayesian-optimization
 	@touch $@
 
 bench: bench-setup
-	@set -e; for table in ask_time engine constrained beliefs ablation language_model structured_gp pde learning_curves solver \
-	    approximate_inference gpu; do \
+	@set -e; for table in ask_time engine constrained beliefs budget ablation language_model structured_gp pde \
+	    learning_curves solver training mixture approximate_inference gpu; do \
 	    echo "== benchmarks/$$table.py"; $(BENCH_PY) -u "benchmarks/$$table.py"; done
 
 tutorials: setup

@@ -1,5 +1,7 @@
 """What can go wrong, by name. Each error is also the builtin that a caller would catch."""
 
+from collections.abc import Mapping
+
 
 class BayesoptError(Exception):
     """Base of every error that this package raises on purpose."""
@@ -50,15 +52,16 @@ class TrialFailed(BayesoptError):
         bayesopt.errors.TrialFailed: the loss diverged at step 40
     """
 
-    def __init__(self, reason: str, *, cost: float | None = None) -> None:
+    def __init__(self, reason: str, *, cost: float | Mapping[str, float] | None = None, killed: bool = False) -> None:
         """A failure.
 
         Args:
             reason: What happened.
-            cost: What the trial cost all the same, in the budget's unit; None where that is not known.
+            cost: What the trial cost all the same, in the budget's unit or by meter; None where that is not known.
+            killed: Whether it was killed at a limit and would have cost more.
         """
         super().__init__(reason)
-        self.cost = cost
+        self.cost, self.killed = cost, killed
 
 
 class StorageError(BayesoptError, RuntimeError):

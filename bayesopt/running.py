@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Self
 
 from tqdm import tqdm
 
-from bayesopt.errors import BayesoptError, InvalidBudgetError, InvalidInputError, StorageError, TrialFailed
-from bayesopt.problem.arguments import as_number, whole_number
+from bayesopt.errors import BayesoptError, InvalidInputError, StorageError, TrialFailed
+from bayesopt.problem.arguments import whole_number
 from bayesopt.record.origin import is_dead
 from bayesopt.record.trial import Trial
 
@@ -143,8 +143,10 @@ class _Ending:
     """What it returned."""
     failure: str | None = None
     """Why it failed; None if it did not."""
-    cost: float | None = None
+    cost: float | Mapping[str, float] | None = None
     """What it said that its failure cost."""
+    killed: bool = False
+    """Whether it was killed at a limit."""
     seconds: float
     """How long it took."""
 
@@ -155,7 +157,8 @@ def _evaluate(evaluate: Callable[["TrialParams"], Any], trial: Trial) -> _Ending
         values = evaluate(TrialParams(trial))
     except TrialFailed as error:
         _LOG.warning("trial %d failed: %s", trial.id, error)
-        return _Ending(failure=str(error), cost=error.cost, seconds=time.perf_counter() - start)
+        seconds = time.perf_counter() - start
+        return _Ending(failure=str(error), cost=error.cost, killed=error.killed, seconds=seconds)
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"
         _LOG.warning("trial %d failed: %s", trial.id, failure, exc_info=error)
@@ -168,23 +171,31 @@ class _Recorder:
 
     def __init__(self, study: "Study") -> None:
         self._study = study
-        self._named: list[float] = []
+        self._named: list[dict[str, float]] = []
 
     def record(self, trial: Trial, ending: _Ending) -> None:
-        values, cost = ending.values, ending.cost
+        values, named = ending.values, ending.cost
         if isinstance(values, Mapping) and "cost" in values and "cost" not in self._study.outcomes.names:
             values = dict(values)
-            cost = as_number("cost", values.pop("cost"), InvalidBudgetError)
-        if cost is not None:
+            named = values.pop("cost")
+        limit = self._study.budget.limit
+        cost: float | dict[str, float] | None
+        if named is not None:
+            cost = limit.charge(named, required=False)
             self._named.append(cost)
         elif ending.failure is not None and self._named:
             # Costs have a unit of their own, which only evaluations know; were failures free, a budget could not end.
-            cost = median(self._named)
+            meters = dict.fromkeys(meter for charge in self._named for meter in charge)
+            cost = {meter: median(c[meter] for c in self._named if meter in c) for meter in meters}
+        elif limit.cost_of is not None or set(limit.limits) - {"cost"}:
+            cost = {} if limit.cost_of is None else None  # seconds are no money and no tokens
         else:
             cost = ending.seconds
+        if isinstance(cost, dict) and limit.seconds is not None:
+            cost = {"seconds": ending.seconds} | cost
         try:
             if ending.failure is not None:
-                self._study.fail(trial, ending.failure, cost=cost)
+                self._study.fail(trial, ending.failure, cost=cost, killed=ending.killed)
             else:
                 self._study.tell(trial, values, cost=cost)
         except StorageError as error:
@@ -244,12 +255,13 @@ class _Bar:
         self._study = study
         budget = study.budget
         # A budget of cost alone is measured by its cost; otherwise trials are what one counts.
-        self._by_cost = budget.trials is None and budget.cost is not None
+        limits = budget.limit.limits
+        self._meter = next(iter(limits)) if budget.trials is None and limits else None
         self._tqdm = tqdm(
             desc=study.name,
-            total=budget.cost if self._by_cost else budget.trials,
+            total=budget.trials if self._meter is None else limits[self._meter],
             initial=self._spent(),
-            unit="cost" if self._by_cost else "trial",
+            unit=self._meter or "trial",
             disable=not shown,
             dynamic_ncols=True,
         )
@@ -269,7 +281,9 @@ class _Bar:
     def _spent(self) -> float:
         budget = self._study.budget
         # The last trial may cost a little more than was left, and a bar that runs over warns.
-        return min(round(budget.spent_cost, 3), budget.cost or 0.0) if self._by_cost else budget.spent_trials
+        if self._meter is None:
+            return budget.spent_trials
+        return min(round(budget.spent(self._meter), 3), budget.limit.limits[self._meter])
 
     def _describe(self) -> None:
         best, budget = self._study.best_observed, self._study.budget
@@ -277,7 +291,7 @@ class _Bar:
         if best is not None:
             name = self._study.outcomes.objective.name
             parts[f"best {name}"] = f"{best.values[name]:.6g}"
-        if self._by_cost:
+        if self._meter is not None:
             parts["trials"] = f"{budget.spent_trials}"
         elif budget.cost is not None:
             parts["cost"] = f"{budget.spent_cost:.4g}/{budget.cost:g}"

@@ -1,36 +1,36 @@
 """The ask/tell loop: the only thing here that changes state."""
 
 import contextlib
-import json
 import math
 import os
-import re
 import secrets
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Self, overload
 
 import numpy as np
 from typing_extensions import override
 
+from bayesopt import declared
+from bayesopt.admission import Admission
 from bayesopt.errors import (
     InvalidBudgetError,
     InvalidInputError,
-    InvalidOutcomeError,
     InvalidParamsError,
     InvalidPriorError,
     InvalidSpaceError,
     StorageError,
     StudyMismatchError,
 )
+from bayesopt.judging import standings, verdict_on
 from bayesopt.problem.arguments import as_number, entries, non_negative, whole_number
-from bayesopt.problem.beliefs import Prior, Standing, Standings
+from bayesopt.problem.beliefs import Prior, Standings
 from bayesopt.problem.budget import Budget, Spending
 from bayesopt.problem.mean import MeanPrior
-from bayesopt.problem.outcomes import Constraint, Objective, Outcomes
+from bayesopt.problem.outcomes import Constraint, Outcomes
 from bayesopt.problem.priors import PriorOnCube
 from bayesopt.problem.space import Space
-from bayesopt.problem.verdict import LEAST_TOLD, Verdict
+from bayesopt.problem.verdict import Verdict
+from bayesopt.purse import account
 from bayesopt.record.curves import Curves
 from bayesopt.record.history import History, TrialRows, build_history
 from bayesopt.record.ledger import Ledger, Trials
@@ -39,10 +39,10 @@ from bayesopt.record.origin import now
 from bayesopt.record.storage import StudyStore
 from bayesopt.record.table import records
 from bayesopt.record.trial import Trial
-from bayesopt.strategies.base import StoppingRule, Strategy, Suggestion
+from bayesopt.strategies.base import EndingRule, StoppingRule, Strategy, Suggestion
 from bayesopt.strategies.expected_improvement import ExpectedImprovement
 from bayesopt.strategies.median_stopping import MedianStopping
-from bayesopt.strategies.model_based import MIN_TOLD, ModelBased
+from bayesopt.strategies.model_based import ModelBased
 from bayesopt.strategies.prior_guided import DOUBT, PriorGuided
 
 if TYPE_CHECKING:
@@ -55,9 +55,6 @@ _MIN_TOLD_FOR_MODEL = 5
 
 MAX_BELIEFS = 8
 """Most beliefs of a study: every set of them is weighed on its own."""
-
-_MAX_ENUMERATED = 100_000
-"""Finite spaces up to this size are counted exactly, so that a study knows when nothing is left to try."""
 
 
 class Study:
@@ -86,6 +83,7 @@ class Study:
         noise: float | None = None,
         strategy: Strategy | None = None,
         stopping: StoppingRule | None = None,
+        until: EndingRule | Sequence[EndingRule] = (),
         device: str = "auto",
         pending_timeout: float | None = 3600.0,
     ) -> None:
@@ -107,7 +105,9 @@ class Study:
                 learned; 0.0 for outcomes that are all deterministic, None to learn every one.
             strategy: What proposes configurations; None takes the default, `strategies.ExpectedImprovement()`, or with
                 priors of the optimum `strategies.PriorGuided()`.
-            stopping: What `trial.should_stop()` asks; None takes `strategies.MedianStopping()`.
+            stopping: What `trial.should_stop()` asks, to end a run; None takes `strategies.MedianStopping()`.
+            until: What ends the study before the budget does, one rule or several, such as
+                `strategies.NotWorthTheCost(price=0.01)`. The storage does not keep it.
             device: Where models run: 'auto' (CUDA where it is present and pays), 'cpu', 'cuda', 'cuda:1', ...
             pending_timeout: Seconds without a sign of life from the process that asked for a trial after which the
                 trial counts as lost: it fails, no longer shapes suggestions, gives its place in the budget back,
@@ -122,16 +122,17 @@ class Study:
         if not isinstance(space, Space):
             raise InvalidSpaceError(f"space: expected a Space, got {space!r}; write bo.Space({{...}}).")
         self.space = space
-        self.outcomes = Outcomes(_objective(minimize, maximize), entries("subject_to", subject_to))
+        self.outcomes = Outcomes(declared.objective(minimize, maximize), entries("subject_to", subject_to))
         self.priors = entries("priors", priors)
         if budget is not None and not isinstance(budget, Budget):
             raise InvalidBudgetError(f"budget: expected a Budget, got {budget!r}; write bo.Budget(trials=40).")
         self._limit = budget or Budget()
         self.noise = None if noise is None else non_negative("noise", noise)
-        self._given_strategy = None if strategy is None else _strategy(strategy)
-        self.stopping = MedianStopping() if stopping is None else _stopping(stopping)
+        self._given_strategy = None if strategy is None else declared.strategy(strategy)
+        self.stopping = MedianStopping() if stopping is None else declared.stopping(stopping)
+        self.until = declared.endings(until)
         self._believe(self.priors)
-        self.device = _device(device)
+        self.device = declared.device(device)
         timeout = None if pending_timeout is None else non_negative("pending_timeout", pending_timeout)
         if timeout == 0:
             raise InvalidInputError("pending_timeout: 0 seconds would lose every trial; None waits for ever.")
@@ -147,9 +148,8 @@ class Study:
         self.seed: int = self._store.spec["seed"]
         self._ledger = Ledger(self._store, self, timeout=timeout)
         self._rows = TrialRows(space, self.outcomes)
-        self._ran_dry_at: int | None = None
+        self._admission = Admission(space, self._limit, self._rows, self.seed, self._history, self.until)
         self._interrupted: str | None = None
-        self._n_configurations: int | None = None
         self._judged: tuple[tuple[int, ...], Verdict] | None = None
         self._standings: tuple[tuple[int, ...], Standings] | None = None
 
@@ -224,12 +224,17 @@ class Study:
         """
         count = 1 if n is None else whole_number("ask(n)", n, at_least=1)
         with self._ledger.lock:
-            trials = self._ledger.claim(lambda known: self._account(known).admits(count), self._propose)
-            self._ran_dry_at = None if trials or self._account().exhausted else _n_held(self._ledger.trials)
+            trials = self._ledger.claim(lambda known: self._admission.admit(known, count), self._propose)
+            self._admission.note_asked(self._ledger.trials, found=bool(trials))
         return trials if n is not None else next(iter(trials), None)
 
     def tell(
-        self, trial: Trial | int, values: Any, *, cost: float | None = None, sd: Mapping[str, float] | None = None
+        self,
+        trial: Trial | int,
+        values: Any,
+        *,
+        cost: float | Mapping[str, float] | None = None,
+        sd: Mapping[str, float] | None = None,
     ) -> Trial:
         """Record what came of a trial.
 
@@ -238,7 +243,8 @@ class Study:
             values: Outcome name to number: the objective and every constrained outcome, None for one that could not
                 be measured; further numbers are kept. The objective's number alone will do when nothing else is
                 declared. A value that is not finite makes the trial a failed one.
-            cost: What the trial cost, in the budget's unit; needed when the budget limits cost.
+            cost: What the trial cost, in the budget's unit, or a dict from meters (`seconds`, `tokens`, `money`,
+                `cost`) to numbers; needed when the budget limits it, unless the budget knows it beforehand.
             sd: Known standard deviation of the noise, by outcome name, in the outcome's units.
 
         Returns:
@@ -250,16 +256,24 @@ class Study:
             TrialStateError: If the trial is unknown, of another study, or was told before.
             StorageError: If the storage cannot be written; the trial is then still pending and can be told again.
         """
-        outcome = self._outcome(values, cost, sd)
+        outcome = self._outcome(values, sd) | self._charge(cost, trial)
         return self._ledger.end(trial, outcome | {"lost": False})
 
-    def fail(self, trial: Trial | int, reason: str = "failed", *, cost: float | None = None) -> Trial:
+    def fail(
+        self,
+        trial: Trial | int,
+        reason: str = "failed",
+        *,
+        cost: float | Mapping[str, float] | None = None,
+        killed: bool = False,
+    ) -> Trial:
         """Record that a trial broke; the model then learns to keep away from what breaks.
 
         Args:
             trial: The trial or its id.
             reason: What happened, for the report.
-            cost: What it cost all the same, in the budget's unit.
+            cost: What it cost all the same, as in `tell`.
+            killed: Whether it was killed at a limit and would have cost more.
 
         Returns:
             The failed trial.
@@ -268,8 +282,8 @@ class Study:
             InvalidBudgetError: If the cost is no number of at least 0.
             TrialStateError: If the trial is unknown, of another study, or was told before.
         """
-        outcome = {"state": "failed", "reason": _text(reason), "cost": self._cost(cost, required=False), "lost": False}
-        return self._ledger.end(trial, outcome)
+        outcome = {"state": "failed", "reason": declared.text(reason), "killed": bool(killed), "lost": False}
+        return self._ledger.end(trial, outcome | self._charge(cost, trial, required=False))
 
     def abandon(self, trial: Trial | int, reason: str = "abandoned") -> Trial:
         """Give a trial up without a verdict on its configuration: nobody will evaluate it.
@@ -283,7 +297,7 @@ class Study:
         Returns:
             The trial, failed and lost.
         """
-        return self._ledger.end(trial, {"state": "failed", "reason": _text(reason), "lost": True})
+        return self._ledger.end(trial, {"state": "failed", "reason": declared.text(reason), "lost": True})
 
     def enqueue(self, params: Mapping[str, Any]) -> Trial:
         """Queue a configuration to be asked before anything that a strategy proposes.
@@ -304,7 +318,7 @@ class Study:
         params: Mapping[str, Any],
         values: Any,
         *,
-        cost: float | None = None,
+        cost: float | Mapping[str, float] | None = None,
         sd: Mapping[str, float] | None = None,
     ) -> Trial:
         """Add a configuration that was evaluated elsewhere; it is not charged to the budget.
@@ -323,7 +337,7 @@ class Study:
             InvalidOutcomeError: If an outcome is missing or no number.
         """
         canonical = self._params(params)
-        outcome = self._outcome(values, cost, sd, external=True)
+        outcome = self._outcome(values, sd) | self._charge(cost, None, required=False)
         return self._ledger.add(canonical, outcome | {"source": "external", "told_at": now()})
 
     def add_prior(self, prior: Prior | MeanPrior) -> None:
@@ -420,7 +434,7 @@ class Study:
         """The budget and what is spent of it."""
         with self._ledger.lock:
             self._ledger.refresh()
-            return self._account()
+            return account(self._limit, self._ledger.trials)
 
     @property
     def verdict(self) -> Verdict:
@@ -436,7 +450,7 @@ class Study:
             return Verdict("feasible", f"trial {history.ids[row]} was measured to satisfy every constraint")
         ids = tuple(history.ids.tolist())
         if self._judged is None or self._judged[0] != ids:
-            self._judged = ids, self._judge(history)
+            self._judged = ids, verdict_on(history)
         return self._judged[1]
 
     @property
@@ -452,7 +466,7 @@ class Study:
         doubt = self.strategy.doubt if isinstance(self.strategy, PriorGuided) else DOUBT
         key = (len(history.X), len(history.failed), len(bound), int(history.law is not None))
         if self._standings is None or self._standings[0] != key:
-            self._standings = key, _standings(priors, history, doubt)
+            self._standings = key, standings(priors, history, doubt)
         return self._standings[1]
 
     @property
@@ -516,7 +530,7 @@ class Study:
 
     def _believe(self, priors: tuple[Any, ...]) -> None:
         """Take these beliefs for the declared ones, and the strategy that is due with them."""
-        weights = tuple(_prior(prior) for prior in priors if not isinstance(prior, MeanPrior))
+        weights = tuple(declared.prior(prior) for prior in priors if not isinstance(prior, MeanPrior))
         bound = tuple(prior.on(self.space) for prior in weights)
         laws = tuple(prior.on(self.space) for prior in priors if isinstance(prior, MeanPrior))
         if len(laws) > 1:
@@ -545,40 +559,19 @@ class Study:
 
     def _propose(self, trials: Trials, n: int) -> list[dict[str, Any]]:
         """What the strategy suggests after these trials, as fields of new ones: a function of them and of the seed."""
+        again = self._admission.to_confirm(trials, lambda: self._judged_best(trials))
+        if again is not None:
+            best, n_affordable = again
+            return [{"params": best.params, "source": "confirmation"}] * min(n, n_affordable)
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(len(trials),)))
-        suggested = self.strategy.suggest(self._history(list(trials.values())), n, rng)
+        suggested = self.strategy.suggest(self._admission.history(trials), n, rng)
         kind = type(self.strategy).__name__
-        return [self._suggested(params) for params in entries(f"the suggestions of {kind}", suggested)[:n]]
+        proposed = [self._suggested(params) for params in entries(f"the suggestions of {kind}", suggested)[:n]]
+        return proposed[: self._admission.paid(trials, [self.space.encode(one["params"]) for one in proposed])]
 
-    def _judge(self, history: History) -> Verdict:
-        """What a model makes of trials none of which is feasible."""
-        none = f"none of {len(history.ids)} told trials satisfies every constraint"
-        claim = None
-        if len(history.ids) > LEAST_TOLD * self.space.dim:
-            from bayesopt.certificate import claim as judge  # late: it brings torch
-
-            claim = judge(history)
-        if claim is None:
-            return Verdict("undecided", none)
-        point, binding = self.space.decode(claim.point), self.outcomes.constraints[claim.binding].name
-        if claim.holds:
-            status, outlook = "infeasible", f", and at most {claim.expected:.1g} feasible regions are expected anywhere"
-        else:
-            status, outlook = (
-                "undecided",
-                f", but a feasible region may exist (chance up to {min(claim.expected, 1.0):.1g})",
-            )
-        by = f", by {claim.margin:.2g} of its spreads or more" if claim.margin > 0 else ""
-        evidence = f"{none}{outlook}; the least violation may be at {point}, where {binding!r} is worst{by}"
-        return Verdict(
-            status,
-            evidence,
-            expected=claim.expected,
-            chance=claim.chance,
-            point=point,
-            binding=binding,
-            margin=claim.margin,
-        )
+    def _judged_best(self, trials: Trials) -> Trial | None:
+        history = self._history(list(trials.values()))
+        return trials[self._recommended(history)] if len(history.ids) >= _MIN_TOLD_FOR_MODEL else None
 
     def _history(self, trials: Sequence[Trial]) -> History:
         return build_history(
@@ -591,41 +584,10 @@ class Study:
             device=self.device,
         )
 
-    def _account(self, trials: Trials | None = None) -> Spending:
-        charged = [t for t in (self._ledger.trials if trials is None else trials).values() if t.source != "external"]
-        states = [trial.state for trial in charged if not trial.lost]
-        return Spending(
-            self._limit,
-            spent_trials=states.count("complete") + states.count("failed"),
-            pending=states.count("pending"),
-            costs=tuple(t.cost for t in charged if t.cost is not None),
-        )
-
     def _nothing_left(self) -> str | None:
-        reason = self._why_nothing_is_left(self._ledger.trials)
+        reason = self._admission.why_nothing_is_left(self._ledger.trials)
         # The next ask will lose the trials whose worker is silent: their places and configurations are free then.
-        return None if reason is None else self._why_nothing_is_left(self._ledger.without_silent())
-
-    def _why_nothing_is_left(self, trials: Trials) -> str | None:
-        spent = self._account(trials).exhausted
-        if spent is not None or any(trial.state == "queued" for trial in trials.values()):
-            return spent
-        held = [trial for trial in trials.values() if not trial.lost]
-        if self.space.size is not None and len(held) >= (n := self._count_configurations(self.space.size)):
-            n_tried = len({point.tobytes() for point in self._rows.points(held)})
-            if n_tried >= n:
-                return f"space: all {n_tried} configurations are tried"
-        if self._ran_dry_at == len(held):
-            return "space: no configuration is left to try"
-        return None
-
-    def _count_configurations(self, size: int) -> int:
-        if self._n_configurations is None:
-            # An opened study does not know the predicate of its space, which is code, and cannot count without it.
-            knows_rules = self.space.allowed is not None or self.space.to_json()["allowed"] is None
-            exact = size <= _MAX_ENUMERATED and knows_rules
-            self._n_configurations = len(self.space.enumerate(_MAX_ENUMERATED)) if exact else size
-        return self._n_configurations
+        return None if reason is None else self._admission.why_nothing_is_left(self._ledger.without_silent())
 
     def _recommended(self, history: History) -> int:
         kept = self._kept_recommendation(history)
@@ -643,7 +605,7 @@ class Study:
         kept = self._store.recommendation()
         return int(kept["trial"]) if kept is not None and kept["told"] == len(history.ids) else None
 
-    def _outcome(self, values: Any, cost: Any, sd: Any, *, external: bool = False) -> dict[str, Any]:
+    def _outcome(self, values: Any, sd: Any) -> dict[str, Any]:
         """The fields of a trial that ended with these outcomes."""
         told = self.outcomes.parse(values)
         broken = [
@@ -653,19 +615,17 @@ class Study:
             "state": "failed" if broken else "complete",
             "values": told,
             "sd": self.outcomes.parse_sd(sd, told),
-            "cost": self._cost(cost, required=not external),
             "reason": ", ".join(f"{name} is {told[name]}" for name in broken) or None,
         }
 
-    def _cost(self, cost: Any, *, required: bool) -> float | None:
-        if cost is None:
-            if required and self._limit.cost is not None:
-                raise InvalidBudgetError(
-                    f"cost: this study's budget is limited to a cost of {self._limit.cost:g}, "
-                    "so every trial is told with what it cost: tell(trial, values, cost=...)."
-                )
-            return None
-        return non_negative("cost", cost, InvalidBudgetError)
+    def _charge(self, cost: Any, trial: Trial | int | None, *, required: bool = True) -> dict[str, Any]:
+        """The fields of a trial that say what it cost; what is known beforehand need not be told."""
+        known = self._admission.known_costs
+        if cost is None and known is not None and trial is not None:
+            charge = known.charge(self._ledger.params_of(trial))
+        else:
+            charge = self._limit.charge(cost, required=required)
+        return {"cost": charge.pop("cost", None), "meters": charge}
 
     def _params(self, params: Mapping[str, Any]) -> dict[str, Any]:
         if not isinstance(params, Mapping):
@@ -679,7 +639,7 @@ class Study:
         except InvalidParamsError as error:
             raise InvalidParamsError(f"the strategy {kind} suggested what the space does not hold: {error}") from error
         memory = suggestion.memory if isinstance(suggestion, Suggestion) else None
-        return {"params": params, "memory": _memory(kind, memory)}
+        return {"params": params, "memory": declared.memory(kind, memory)}
 
     def _check_same(self, stored: Mapping[str, Any], seed: int | None) -> None:
         differences = Space.from_json(stored["space"]).differences(self.space)
@@ -706,89 +666,3 @@ class Study:
                 self.space, trials[trial_id], list(trials.values()), reports, self.outcomes.objective.sign
             )
         return self.stopping.should_stop(curves)
-
-
-def _n_held(trials: Trials) -> int:
-    """How many trials keep their configuration from being proposed: all but the lost ones."""
-    return sum(not trial.lost for trial in trials.values())
-
-
-def _objective(minimize: str | None, maximize: str | None) -> Objective:
-    if (minimize is None) == (maximize is None):
-        raise InvalidOutcomeError(
-            "give one objective: minimize='name' or maximize='name'; "
-            f"got minimize={minimize!r} and maximize={maximize!r}."
-        )
-    return Objective(minimize, "minimize") if maximize is None else Objective(maximize, "maximize")  # type: ignore[arg-type]
-
-
-def _prior(prior: Any) -> Prior:
-    if not isinstance(prior, Prior):
-        raise InvalidPriorError(
-            "priors: expected OptimumPrior(...), OptimalValuePrior(...), PreferencePrior(...) or MeanPrior(...), "
-            f"got {prior!r}."
-        )
-    return prior
-
-
-def _standings(priors: tuple[Prior, ...], history: History, doubt: float) -> Standings:
-    """What is left of beliefs after a history."""
-    n = len(history.X)
-    undecided = tuple(Standing(prior, 1.0 - doubt, 0.0) for prior in priors)
-    nothing_known = Standings(undecided, (1.0 - doubt) ** len(priors), 0.0, n)
-    if not priors or n < MIN_TOLD:
-        return nothing_known
-    from bayesopt.acquisition.believed_paths import judge  # late: it brings torch
-
-    try:
-        verdict = judge(history, doubt)
-    except ArithmeticError as error:
-        warnings.warn(f"The model broke down and says nothing of the beliefs: {error}", RuntimeWarning, stacklevel=3)
-        return nothing_known
-    each = zip(priors, verdict.probabilities.tolist(), verdict.log_bayes_factors.tolist(), strict=True)
-    return Standings(tuple(Standing(*one) for one in each), verdict.probability, verdict.log_bayes_factor, n)
-
-
-def _strategy(strategy: Any) -> Strategy:
-    if not callable(getattr(strategy, "suggest", None)) or isinstance(strategy, type):
-        raise InvalidInputError(
-            f"strategy: expected an object with suggest(history, n, rng), such as bo.strategies.RandomSearch(), "
-            f"got {strategy!r}."
-        )
-    return strategy
-
-
-def _stopping(rule: Any) -> StoppingRule:
-    if not callable(getattr(rule, "should_stop", None)) or isinstance(rule, type):
-        raise InvalidInputError(
-            "stopping: expected an object with should_stop(curves), such as bo.strategies.MedianStopping(), "
-            f"got {rule!r}."
-        )
-    return rule
-
-
-def _memory(kind: str, memory: Any) -> dict[str, Any] | None:
-    """A memory as it will be read again from any store: by way of JSON, so that memory and files agree."""
-    if memory is None:
-        return None
-    if not isinstance(memory, Mapping):
-        raise InvalidInputError(f"the memory of the strategy {kind}: expected a dict or None, got {memory!r}.")
-    try:
-        return dict(json.loads(json.dumps(dict(memory))))
-    except (TypeError, ValueError, RecursionError) as error:
-        raise InvalidInputError(
-            f"the memory of the strategy {kind} is kept as JSON, which does not hold it ({error}); "
-            "use strings, numbers, booleans, None, lists and dicts, such as array.tolist()."
-        ) from error
-
-
-def _device(device: Any) -> str:
-    # Whether the machine has it is known to torch alone, which must not be imported for a study that asks no model.
-    if not isinstance(device, str) or not re.fullmatch(r"auto|cpu|(cuda|mps|xpu)(:\d+)?", device):
-        raise InvalidInputError(f"device: expected 'auto', 'cpu', 'cuda' or one such as 'cuda:1', got {device!r}.")
-    return device
-
-
-def _text(reason: Any) -> str:
-    # Databases refuse NUL and lone surrogates, and a reason often is whatever a broken program printed.
-    return str(reason).replace("\x00", "\ufffd").encode("utf-8", "replace").decode("utf-8")

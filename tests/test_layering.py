@@ -30,7 +30,12 @@ ROOMS = {
     "strategies": _KNOWN | {"surrogate", "acquisition", "curve_forecast"},
     "certificate": _KNOWN | {"surrogate", "acquisition", "long_history"},
     "curve_forecast": _KNOWN | {"surrogate", "acquisition"},
-    "study": _MODELS | {"certificate"},
+    "cost_model": _KNOWN | {"surrogate", "acquisition"},
+    "purse": _KNOWN | {"cost_model"},
+    "admission": _KNOWN | {"strategies", "purse"},
+    "declared": _KNOWN | {"strategies"},
+    "judging": _MODELS | {"certificate"},
+    "study": _MODELS | {"purse", "admission", "declared", "judging"},
     # these are built on the public API, which is `bayesopt` itself
     "plot": _MODELS | {"study", "bayesopt"},
     "tuners": _MODELS | {"study", "bayesopt"},

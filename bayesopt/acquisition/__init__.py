@@ -5,18 +5,29 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from bayesopt.acquisition.botorch_problem import BoTorchProblem
+    from bayesopt.acquisition.gittins import GittinsIndex
     from bayesopt.acquisition.log_expected_improvement import LogExpectedImprovement
     from bayesopt.acquisition.log_knowledge_gradient import LogKnowledgeGradient
     from bayesopt.acquisition.log_noisy_expected_improvement import LogNoisyExpectedImprovement
+    from bayesopt.acquisition.per_cost import LogUtilityPerCost
 
 _MODULES: Final = {
     "BoTorchProblem": "botorch_problem",
+    "GittinsIndex": "gittins",
     "LogExpectedImprovement": "log_expected_improvement",
     "LogKnowledgeGradient": "log_knowledge_gradient",
     "LogNoisyExpectedImprovement": "log_noisy_expected_improvement",
+    "LogUtilityPerCost": "per_cost",
 }
 
-__all__ = ["BoTorchProblem", "LogExpectedImprovement", "LogKnowledgeGradient", "LogNoisyExpectedImprovement"]
+__all__ = [
+    "BoTorchProblem",
+    "GittinsIndex",
+    "LogExpectedImprovement",
+    "LogKnowledgeGradient",
+    "LogNoisyExpectedImprovement",
+    "LogUtilityPerCost",
+]
 
 
 def __getattr__(name: str) -> Any:

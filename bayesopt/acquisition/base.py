@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from typing_extensions import override
 
+from bayesopt.acquisition.local_search import Acquisition
 from bayesopt.acquisition.loop_terms import log_ndtr_and_slope
 from bayesopt.problem.priors import PriorOnCube
 from bayesopt.surrogate import Surrogate
@@ -45,16 +46,8 @@ class Gain:
     """With respect to the covariances with them, `m x c x a`."""
 
 
-class LogUtility(AcquisitionFunction):
-    """Log of the gain expected of a trial, times the chance that it counts.
-
-    `log gain + sum_k log P(margin_k <= 0) + log P(survives) + (PRIOR_DECAY / n) log prior`, averaged over fantasies of
-    the pending trials: `log mean_c exp(log gain_c + sum_k log P_kc)`. While no told trial is probably feasible, the
-    gain is left out. A subclass says what the gain is.
-
-    References: Gardner et al. 2014 (constraints); Snoek, Larochelle and Adams 2012 (fantasies); Hvarfner et al. 2022,
-    "piBO" (decaying belief); Ament et al. 2023 (in logs).
-    """
+class Utility(AcquisitionFunction):
+    """What an acquisition function of the loop starts from: a model of each outcome that knows the pending trials."""
 
     def __init__(self, surrogate: Surrogate, pending: FloatArray, normals: FloatArray) -> None:
         """Draw the fantasies.
@@ -85,10 +78,6 @@ class LogUtility(AcquisitionFunction):
         objective = self._predictors[0]
         assert objective is not None  # held by __init__
         return objective
-
-    @abstractmethod
-    def _gain(self, prediction: Prediction) -> Gain | None:
-        """The objective's term at the predicted points; None while nothing told can be improved on."""
 
     def _eligible(self) -> tuple[NDArray[np.intp], FloatArray, FloatArray] | None:
         """The points that may be returned in the end, and what they are worth in each fantasy.
@@ -133,6 +122,39 @@ class LogUtility(AcquisitionFunction):
         """
         return self._evaluate(U, with_gradient=True)
 
+    @abstractmethod
+    def _evaluate(self, U: FloatArray, *, with_gradient: bool) -> tuple[FloatArray, FloatArray]:
+        """Values, `m`, and gradients, `m x d`, at `m x d` points; an empty array for those not asked for."""
+
+    @override
+    def forward(self, X: Tensor) -> Tensor:
+        """The acquisition value of single points, differentiable once.
+
+        Args:
+            X: `b x 1 x d` points of the unit cube.
+
+        Returns:
+            Values, `b`.
+        """
+        return evaluate(X, self)
+
+
+class LogUtility(Utility):
+    """Log of the gain expected of a trial, times the chance that it counts.
+
+    `log gain + sum_k log P(margin_k <= 0) + log P(survives) + (PRIOR_DECAY / n) log prior`, averaged over fantasies of
+    the pending trials: `log mean_c exp(log gain_c + sum_k log P_kc)`. While no told trial is probably feasible, the
+    gain is left out. A subclass says what the gain is.
+
+    References: Gardner et al. 2014 (constraints); Snoek, Larochelle and Adams 2012 (fantasies); Hvarfner et al. 2022,
+    "piBO" (decaying belief); Ament et al. 2023 (in logs).
+    """
+
+    @abstractmethod
+    def _gain(self, prediction: Prediction) -> Gain | None:
+        """The objective's term at the predicted points; None while nothing told can be improved on."""
+
+    @override
     def _evaluate(self, U: FloatArray, *, with_gradient: bool) -> tuple[FloatArray, FloatArray]:
         surrogate = self._surrogate
         Z = surrogate.features(U)
@@ -172,18 +194,19 @@ class LogUtility(AcquisitionFunction):
                 gradient += label.pullback(along_mean, along_variance[:, 0])
         return add_beliefs(surrogate, U, value, surrogate.features.pullback(U, gradient) if with_gradient else None)
 
-    @override
-    def forward(self, X: Tensor) -> Tensor:
-        """The acquisition value of single points, differentiable once.
 
-        Args:
-            X: `b x 1 x d` points of the unit cube.
+def evaluate(X: Tensor, acquisition: Acquisition) -> Tensor:
+    """An acquisition function of the loop as BoTorch calls one, differentiable once.
 
-        Returns:
-            Values, `b`.
-        """
-        result: Tensor = _Evaluate.apply(X.squeeze(-2), self)
-        return result
+    Args:
+        X: `b x 1 x d` points of the unit cube.
+        acquisition: The function.
+
+    Returns:
+        Values, `b`.
+    """
+    result: Tensor = _Evaluate.apply(X.squeeze(-2), acquisition)
+    return result
 
 
 def add_beliefs(
@@ -261,7 +284,7 @@ def without_hope_at_failures(surrogate: Surrogate, objective: ExactGP) -> ExactG
 class _Evaluate(torch.autograd.Function):
     @staticmethod
     @override
-    def forward(ctx: Any, U: Tensor, acquisition: LogUtility) -> Tensor:
+    def forward(ctx: Any, U: Tensor, acquisition: Acquisition) -> Tensor:
         values, gradients = acquisition.value_and_gradient(U.detach().cpu().numpy())
         ctx.save_for_backward(torch.as_tensor(gradients).to(U))
         return torch.as_tensor(values).to(U)

@@ -24,6 +24,8 @@ _SQRT_HALF_PI: Final = math.sqrt(0.5 * math.pi)
 _SQRT_HALF: Final = math.sqrt(0.5)
 _LARGEST_EXPONENT: Final = 700.0
 """Beyond this the exponential overflows."""
+_NEWTON_STEPS: Final = 8
+"""Of `inv_log_h`, as in `primitives`: five reach 1e-13."""
 _MOST_PAIRS: Final = 2**18
 """Pairs of lines compared at once: two megabytes an array."""
 
@@ -56,6 +58,27 @@ def log_h_and_slope(u: FloatArray) -> tuple[FloatArray, FloatArray]:
             value = np.where(above, np.log(np.maximum(u, 1.0)), value)
             slope = np.where(above, 1.0 / np.maximum(u, 1.0), slope)
     return value, slope
+
+
+def inv_log_h(t: FloatArray) -> FloatArray:
+    """The `u` with `log h(u) = t`, by Newton's method on a concave increasing function.
+
+    Args:
+        t: Any shape; above about 709 the result overflows to infinity.
+
+    Returns:
+        The shape of `t`.
+
+    Example:
+        >>> float(log_h_and_slope(inv_log_h(np.array(-808.2986)))[0].round(4))
+        -808.2986
+    """
+    with np.errstate(over="ignore"):
+        u = np.where(t > -_LOG_SQRT_2PI, np.exp(t), -np.sqrt(2.0 * np.maximum(-t - _LOG_SQRT_2PI, 0.0)))
+    for _ in range(_NEWTON_STEPS):
+        value, slope = log_h_and_slope(u)
+        u = u + np.clip(np.nan_to_num((t - value) / slope, nan=0.0), -3.0, 3.0)
+    return u
 
 
 def log_ndtr_and_slope(u: FloatArray) -> tuple[FloatArray, FloatArray]:

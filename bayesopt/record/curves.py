@@ -1,7 +1,7 @@
 """Learning curves of a study's trials, side by side."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from bayesopt.problem.space import Space
@@ -19,6 +19,8 @@ class Run:
     """The configuration."""
     curve: Curve
     """Its curve; may be empty."""
+    id: int = field(default=0, compare=False)
+    """The number of its trial."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,10 @@ class Curves:
     """The run in question."""
     others: Sequence[Run]
     """The trials that are complete, and reported a value at all."""
+    running: Sequence[Run] = ()
+    """The others that are under way and have."""
+    sign: float = 1.0
+    """What turns a curve back into the objective's own units: -1 where smaller is better."""
 
     @classmethod
     def of(
@@ -50,7 +56,9 @@ class Curves:
         """
 
         def run(one: Trial) -> Run:
-            return Run(one.params, {step: sign * value for step, value in reports.get(one.id, {}).items()})
+            return Run(one.params, {step: sign * value for step, value in reports.get(one.id, {}).items()}, one.id)
 
-        ended = [one for one in trials if one.state == "complete" and one.id != trial.id and reports.get(one.id)]
-        return cls(space, run(trial), [run(one) for one in ended])
+        def others(state: str) -> list[Run]:
+            return [run(one) for one in trials if one.state == state and one.id != trial.id and reports.get(one.id)]
+
+        return cls(space, run(trial), others("complete"), others("pending"), sign)

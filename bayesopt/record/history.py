@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bayesopt.problem.beliefs import Belief
+from bayesopt.problem.budget import Spending
+from bayesopt.problem.costs import Prices
 from bayesopt.problem.mean import MeanOnCube
 from bayesopt.problem.outcomes import Outcomes
 from bayesopt.problem.space import Space
@@ -40,7 +42,7 @@ class History:
     constraints_sd: FloatArray
     """Known noise of each margin, `n x K`; nan where it was not told."""
     costs: FloatArray
-    """Cost of each told trial, shape `n`; nan where it was not told."""
+    """Cost of each told trial, shape `n`; nan where it was not told as one number."""
     pending: FloatArray
     """Configurations being evaluated, `p x d`."""
     failed: FloatArray
@@ -57,6 +59,11 @@ class History:
     """and the law that it is believed to follow roughly."""
     device: str = "auto"
     """Where models run: 'auto', 'cpu', 'cuda' or another torch device."""
+    spending: Spending | None = None
+    """The budget and what is spent of it,"""
+    prices: Prices | None = None
+    """and what configurations cost; None while no cost was told or is known. The space leaves out what cannot be paid
+    any more."""
     memory: Mapping[str, Any] = field(default_factory=dict)
     """What the strategy remembered last: the memory of the newest trial that has one, in whatever state; else empty."""
 
@@ -144,6 +151,8 @@ def build_history(
     priors: tuple[Belief, ...],
     law: MeanOnCube | None = None,
     device: str,
+    spending: Spending | None = None,
+    prices: Prices | None = None,
 ) -> History:
     """The history of a study's trials.
 
@@ -155,6 +164,8 @@ def build_history(
         priors: As in `History`.
         law: As in `History`.
         device: As in `History`.
+        spending: As in `History`.
+        prices: As in `History`.
 
     Returns:
         The arrays; queued trials are in none of them.
@@ -179,6 +190,8 @@ def build_history(
         priors=priors,
         law=law,
         device=device,
+        spending=spending,
+        prices=prices,
         memory=_last_memory(trials),
     )
 

@@ -52,7 +52,7 @@ class Ledger:
     def snapshot(self, trial_id: int) -> Trial:
         """A trial as it was at the last look, whose dicts its receiver may change without changing what is recorded."""
         trial = self._trials[trial_id]
-        parts = {name: copied(getattr(trial, name)) for name in ("params", "values", "sd", "memory")}
+        parts = {name: copied(getattr(trial, name)) for name in ("params", "values", "sd", "meters", "memory")}
         return replace(trial, **parts)
 
     def refresh(self, source: Transaction | None = None) -> None:
@@ -70,14 +70,14 @@ class Ledger:
         return self._trials | {trial_id: self._lost(trial_id, now()) for trial_id in silent}
 
     def claim(
-        self, admit: Callable[[Trials], int], propose: Callable[[Trials, int], list[dict[str, Any]]]
+        self, admit: Callable[[Trials], tuple[list[int], int]], propose: Callable[[Trials, int], list[dict[str, Any]]]
     ) -> list[Trial]:
         """Hand out trials: the queued ones first, then what is proposed; nobody else writes meanwhile.
 
         Args:
-            admit: How many may be handed out, given the trials.
+            admit: Which of the queued trials may be handed out, and how many others, given the trials.
             propose: Up to that many further trials, given the trials, those just handed out among them: the fields
-                of each that a proposal decides, `params` and `memory`.
+                of each that a proposal decides, such as `params` and `memory`.
 
         Returns:
             The trials, now pending.
@@ -88,6 +88,12 @@ class Ledger:
             self.refresh()
             self._keep_beating()
             return [self.snapshot(trial_id) for trial_id in claimed]
+
+    def params_of(self, trial: Trial | int) -> dict[str, Any]:
+        """The configuration of a trial, for reading only; raises as `end` does where it is unknown."""
+        with self.lock:
+            self.refresh()
+            return self._find(trial).params
 
     def end(self, trial: Trial | int, outcome: Mapping[str, Any]) -> Trial:
         """Record how a pending or lost trial ended.
@@ -159,7 +165,7 @@ class Ledger:
         self,
         transaction: Transaction,
         asked_at: float,
-        admit: Callable[[Trials], int],
+        admit: Callable[[Trials], tuple[list[int], int]],
         propose: Callable[[Trials, int], list[dict[str, Any]]],
     ) -> list[int]:
         self.refresh(transaction)
@@ -171,14 +177,13 @@ class Ledger:
             for trial_id in transaction.silent_since(asked_at - self._timeout):
                 trials[trial_id] = self._lost(trial_id, asked_at)
                 transaction.update(trials[trial_id])
-        n = admit(trials)
+        claimed, n_more = admit(trials)
         claim: dict[str, Any] = {"state": "pending", "asked_at": asked_at, "owner": owner}
-        claimed = [trial.id for trial in trials.values() if trial.state == "queued"][:n]
         for trial_id in claimed:
             trials[trial_id] = replace(trials[trial_id], **claim)
             transaction.update(trials[trial_id])
-        if n > len(claimed):
-            for trial_id, proposed in enumerate(propose(trials, n - len(claimed)), start=len(trials)):
+        if n_more:
+            for trial_id, proposed in enumerate(propose(trials, n_more), start=len(trials)):
                 transaction.insert(Trial(trial_id, **proposed, created_at=asked_at, **claim))
                 claimed.append(trial_id)
         return claimed

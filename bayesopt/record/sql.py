@@ -23,13 +23,17 @@ from bayesopt.record.trial import Trial
 
 T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 """Version of the tables below; a change of them adds a step to `_MIGRATIONS`."""
 
 _MIGRATIONS: Final[dict[int, Sequence[str]]] = {
     1: (
         "ALTER TABLE priorwise_trials ADD COLUMN memory TEXT",
         "CREATE INDEX priorwise_trials_by_state ON priorwise_trials (study_id, state, id)",
+    ),
+    2: (
+        "ALTER TABLE priorwise_trials ADD COLUMN meters TEXT",
+        "ALTER TABLE priorwise_trials ADD COLUMN killed BOOLEAN",
     ),
 }
 """From version v to v + 1, run in one transaction when an older database is opened; the tables below are the newest."""
@@ -88,6 +92,8 @@ _TRIALS = sa.Table(
     sa.Column("owner", sa.Text),
     sa.Column("beat_at", sa.Double),
     sa.Column("memory", sa.Text),
+    sa.Column("meters", sa.Text),
+    sa.Column("killed", sa.Boolean),
     sa.Index("priorwise_trials_by_revision", "study_id", "revision"),
     sa.Index("priorwise_trials_by_state", "study_id", "state", "id"),
 )
@@ -515,6 +521,8 @@ def _to_row(trial: Trial) -> dict[str, Any]:
         "owner": trial.owner,
         # Only here nan and infinities may stand: as Python writes and reads them, which strict JSON does not.
         "memory": None if trial.memory is None else json.dumps(trial.memory),
+        "meters": json.dumps(trial.meters, allow_nan=False) if trial.meters else None,
+        "killed": trial.killed or None,
     }
 
 
@@ -523,9 +531,10 @@ def _from_row(row: Mapping[Any, Any]) -> Trial:
         params, outcomes, sd = (dict(json.loads(row[column])) for column in ("params", "outcomes", "sd"))
         values = {name: None if value is None else float(value) for name, value in outcomes.items()}
         memory = None if row["memory"] is None else dict(json.loads(row["memory"]))
+        meters = {} if row["meters"] is None else {k: float(v) for k, v in json.loads(row["meters"]).items()}
         # One string for all trials: a study of thousands compares them at every ask.
         labels: dict[str, Any] = {column: intern(row[column]) for column in ("state", "source")}
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, AttributeError) as error:
         raise StorageError(
             f"trial {row['id']} is damaged in the database; restore it from a backup ({error})."
         ) from error
@@ -535,6 +544,8 @@ def _from_row(row: Mapping[Any, Any]) -> Trial:
         values=values,
         sd=sd,
         cost=row["cost"],
+        meters=meters,
+        killed=bool(row["killed"]),
         reason=row["reason"],
         lost=row["lost"],
         created_at=row["created_at"],

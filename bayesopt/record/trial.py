@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 from typing_extensions import override
 
 State = Literal["queued", "pending", "complete", "failed"]
-Source = Literal["asked", "enqueued", "external"]
+Source = Literal["asked", "enqueued", "external", "confirmation"]
 
 
 class Home(Protocol):
@@ -46,10 +46,14 @@ class Trial:
     """Known standard deviations of the outcomes' noise, by name, in the outcomes' units."""
     cost: float | None = None
     """What it cost, in the user's unit."""
+    meters: dict[str, float] = field(default_factory=dict)
+    """What it cost on meters with a name of their own: `money`, `seconds`, `tokens`."""
+    killed: bool = False
+    """Whether it was killed at a limit, so that it would have cost more."""
     reason: str | None = None
     """Why it failed."""
     source: Source = "asked"
-    """Whether a strategy proposed it, the user enqueued it, or it was evaluated elsewhere."""
+    """Whether a strategy proposed it, the user enqueued it, it was evaluated elsewhere, or repeats the best one."""
     lost: bool = False
     """True when it failed because nobody evaluates it any more: its outcome can still be told."""
     created_at: float | None = None
@@ -63,6 +67,11 @@ class Trial:
     memory: dict[str, Any] | None = field(default=None, repr=False)
     """What its strategy remembered when it proposed it; JSON."""
     _study: Home | None = field(default=None, repr=False)
+
+    @property
+    def charges(self) -> dict[str, float]:
+        """What it cost, by meter."""
+        return self.meters if self.cost is None else {"cost": self.cost} | self.meters
 
     def report(self, step: float, value: Any) -> None:
         """Record one point of the learning curve of the objective.

@@ -1,9 +1,12 @@
 """What a strategy is."""
 
+import math
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
+from typing_extensions import override
 
 from bayesopt.record.curves import Curves
 from bayesopt.record.history import History
@@ -53,8 +56,25 @@ class Strategy(Protocol):
         ...
 
 
+class EndingRule(Protocol):
+    """Says of a study whether going on is worth it; a `StoppingRule` says that of one run."""
+
+    def why_end(self, history: History, rng: np.random.Generator) -> str | None:
+        """Why to end the search.
+
+        Args:
+            history: What was told, is pending, broke and was paid. The same history must give the same answer, in this
+                process or another.
+            rng: The only source of randomness.
+
+        Returns:
+            The reason in words, or None to go on.
+        """
+        ...
+
+
 class StoppingRule(Protocol):
-    """Says of a run that is under way whether it is worth finishing."""
+    """Says of a run that is under way whether it is worth finishing; an `EndingRule` says that of a study."""
 
     def should_stop(self, curves: Curves) -> bool:
         """Whether to stop a run.
@@ -67,3 +87,26 @@ class StoppingRule(Protocol):
             True to stop.
         """
         ...
+
+
+class CurveRule(StoppingRule):
+    """What the rules that judge a curve share: nothing is known of an empty one, and one that is not finite is over."""
+
+    @override
+    def should_stop(self, curves: Curves) -> bool:
+        """Whether to stop a run, as in `StoppingRule.should_stop`.
+
+        Args:
+            curves: Its curve and those that it is compared with.
+
+        Returns:
+            Whether its curve holds a value that is not finite, or is judged to be not worth finishing.
+        """
+        curve = curves.mine.curve
+        if not curve:
+            return False
+        return not all(map(math.isfinite, curve.values())) or self._is_hopeless(curves)
+
+    @abstractmethod
+    def _is_hopeless(self, curves: Curves) -> bool:
+        """Whether a run whose curve is finite and not empty is to be stopped."""

@@ -9,7 +9,7 @@ from typing_extensions import override
 from bayesopt.errors import InvalidInputError
 from bayesopt.problem.space import Space
 from bayesopt.record.curves import Curves, Run
-from bayesopt.strategies.base import StoppingRule
+from bayesopt.strategies.base import CurveRule
 
 if TYPE_CHECKING:
     from bayesopt.curve_forecast import CurveForecast
@@ -20,7 +20,7 @@ _N_NEW: Final = 256
 """Configurations among which the best new run is looked for."""
 
 
-class ForecastStopping(StoppingRule):
+class ForecastStopping(CurveRule):
     """Freeze-thaw: finish a run as long as that promises more, step for step, than to begin another.
 
     A Gaussian process over configurations times steps, fitted to the complete runs, says where the run will end and
@@ -55,20 +55,8 @@ class ForecastStopping(StoppingRule):
         self._fitted: tuple[Any, CurveForecast] | None = None
 
     @override
-    def should_stop(self, curves: Curves) -> bool:
-        """Whether a new run is worth more than this one, as in `StoppingRule.should_stop`.
-
-        Args:
-            curves: Its curve and those of the trials that are complete.
-
-        Returns:
-            Whether to stop it.
-        """
+    def _is_hopeless(self, curves: Curves) -> bool:
         curve = curves.mine.curve
-        if not curve:
-            return False
-        if not all(map(math.isfinite, curve.values())):
-            return True
         others = [run for run in curves.others if any(map(math.isfinite, run.curve.values()))]
         last = self.last_step or max((max(run.curve) for run in others), default=0.0)
         ends = [run.curve[at] for run in others if (at := max(run.curve)) >= last and math.isfinite(run.curve[at])]

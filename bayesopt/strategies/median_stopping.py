@@ -6,13 +6,13 @@ from statistics import median
 from typing_extensions import override
 
 from bayesopt.record.curves import Curve, Curves
-from bayesopt.strategies.base import StoppingRule
+from bayesopt.strategies.base import CurveRule
 
 _MIN_CURVES = 5
 """Curves of other trials needed before any run is stopped; with fewer the median says little."""
 
 
-class MedianStopping(StoppingRule):
+class MedianStopping(CurveRule):
     """The median rule: stop when the best value so far is below the median of the others' best up to that step.
 
     A run is also stopped as soon as its curve holds a value that is not finite, and never while fewer than five others
@@ -23,20 +23,8 @@ class MedianStopping(StoppingRule):
     """
 
     @override
-    def should_stop(self, curves: Curves) -> bool:
-        """Whether the run in question is hopeless, as in `StoppingRule.should_stop`.
-
-        Args:
-            curves: Its curve and those of the trials that are complete.
-
-        Returns:
-            Whether to stop it.
-        """
+    def _is_hopeless(self, curves: Curves) -> bool:
         curve = curves.mine.curve
-        if not curve:
-            return False
-        if not all(map(math.isfinite, curve.values())):
-            return True
         last = max(curve)
         as_far = [other.curve for other in curves.others if max(other.curve) >= last]
         bests = [max(reached) for other in as_far if (reached := _finite_until(other, last))]

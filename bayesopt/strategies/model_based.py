@@ -198,7 +198,7 @@ class UtilityBased(ModelBased):
                 guide=guide,
                 region=trust_region(history, incumbents) if len(tried) % 2 == 0 else None,
                 likely=None if surrogate.belief is None else surrogate.belief.likely,
-                n_samples=int(np.clip(N_SAMPLES * DENSE // max(1, len(history.X)), N_SAMPLES // 4, N_SAMPLES)),
+                n_samples=n_samples(len(history.X)),
                 tolerance=tolerance,
                 max_evaluations=max_evaluations,
                 follows=bool(history.outcomes.constraints),
@@ -223,6 +223,11 @@ class UtilityBased(ModelBased):
         Returns:
             The acquisition function, and the guide or None, as `maximize` takes them.
         """
+
+
+def n_samples(n_told: int) -> int:
+    """Points that are looked at before a search, fewer once many trials were told."""
+    return int(np.clip(N_SAMPLES * DENSE // max(1, n_told), N_SAMPLES // 4, N_SAMPLES))
 
 
 def trust_region(history: History, incumbents: FloatArray) -> FloatArray | None:

@@ -75,7 +75,10 @@ REMEMBERED = {
     "größe": {"n": 9007199254740993, "warped": True, "seen": None, "text": 'said "so" \N{SNOWMAN}\n'},
 }
 # version to the memories of its trials by id; the others have none
-MEMORIES = {1: {}, 2: {id: {"k": id} | REMEMBERED for id in (0, 3, 6)}}
+MEMORIES = {1: {}} | {version: {id: {"k": id} | REMEMBERED for id in (0, 3, 6)} for version in (2, 3)}
+# the same of what they cost on meters with a name, and which were killed
+METERS = {1: {}, 2: {}, 3: {1: {"tokens": 1e300}}}
+KILLED = {1: [], 2: [], 3: [3]}
 
 DEFAULTS = {"values": {}, "sd": {}, "cost": None, "reason": None, "source": "asked", "lost": False}
 
@@ -143,6 +146,11 @@ def test_what_the_strategy_remembered_is_what_was_written(study, version):
         assert math.copysign(1, memory["θ"][2]) == -1
 
 
+def test_what_the_meters_counted_is_what_was_written(study, version):
+    assert {trial.id: trial.meters for trial in study.trials if trial.meters} == METERS[version]
+    assert [trial.id for trial in study.trials if trial.killed] == KILLED[version]
+
+
 def test_an_older_file_is_brought_to_the_present_format_and_keeps_what_it_holds(path, version):
     def rows():
         with sqlite3.connect(path) as connection:
@@ -151,7 +159,8 @@ def test_an_older_file_is_brought_to_the_present_format_and_keeps_what_it_holds(
 
     before = rows()
     Database(path).close()
-    assert [row | {"memory": row.get("memory")} for row in before] == rows()
+    newer = ("memory", "meters", "killed")
+    assert [row | {name: row.get(name) for name in newer} for row in before] == rows()
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT value FROM priorwise_meta").fetchall() == [(str(SCHEMA_VERSION),)]
 

@@ -1,6 +1,7 @@
 """Writes a study file of the present format. One of each format is kept, since later versions must open them all.
 
-study_v1.db: before trials had a memory; no version that writes it is left. study_v2.db: this script's.
+study_v1.db: before trials had a memory. study_v2.db: before they had meters. No version that writes these is left.
+study_v3.db: this script's.
 
 python tests/data/make_study.py FILE
 """
@@ -65,9 +66,11 @@ def main(path: str) -> None:
             cost=1 / 3,
             sd={"verlust": 0.01},
         )
-        study.tell(unmeasured, {"verlust": 1e300, "memory_gb": None, "точность": 5e-324}, cost=2.0)
+        study.tell(
+            unmeasured, {"verlust": 1e300, "memory_gb": None, "точность": 5e-324}, cost={"cost": 2.0, "tokens": 1e300}
+        )
         study.tell(broken, {"verlust": math.nan, "memory_gb": math.inf, "точность": 0.5})
-        study.fail(failed, "exit 1:\n  CUDA out of memory \N{SNOWMAN}", cost=0.5)
+        study.fail(failed, "exit 1:\n  CUDA out of memory \N{SNOWMAN}", cost=0.5, killed=True)
         study.abandon(lost, "its node went away")
         study.abandon(told_late)
         study.tell(told_late, {"verlust": -0.0, "memory_gb": 25.0, "точность": 0.75})

@@ -4,7 +4,7 @@ import pytest
 import bayesopt as bo
 from bayesopt.errors import InvalidInputError
 from bayesopt.record.curves import Curves, Run
-from bayesopt.strategies import ForecastStopping, MedianStopping
+from bayesopt.strategies import ForecastStopping, Hyperband, MedianStopping, SuccessiveHalving
 
 SPACE = bo.Space({"x": bo.Float(0.0, 1.0)})
 
@@ -96,3 +96,85 @@ def test_a_study_asks_its_rule_with_curves_where_larger_is_better():
 def test_what_is_no_rule_is_refused(rule):
     with pytest.raises(InvalidInputError, match="stopping: expected an object with should_stop"):
         bo.Study(SPACE, minimize="loss", stopping=rule)
+
+
+class TestHalving:
+    def test_one_in_eta_goes_on_at_a_rung(self):
+        rule = SuccessiveHalving(first_step=1, last_step=9)
+        assert rule.rungs == (1.0, 3.0)
+        others = [Run({"x": 0.5}, {1: 0.1 * k}) for k in range(8)]
+        kept = [not rule.should_stop(curves(Run({"x": 0.5}, {1: 0.05 + 0.1 * k}), others)) for k in range(9)]
+        assert kept == [False] * 5 + [True] * 4  # the third best of nine has two above it
+
+    def test_a_run_that_has_diverged_is_stopped_between_rungs_too(self):
+        assert SuccessiveHalving(first_step=5, last_step=9).should_stop(curves(Run({"x": 0.5}, {1: np.nan}), []))
+
+    def test_a_run_is_judged_once_a_rung_by_its_first_value_there(self):
+        rule = SuccessiveHalving(first_step=2, last_step=50)
+        others = [Run({"x": 0.5}, {1: 0.0, 3: 1.0}) for _ in range(5)]
+        assert not rule.should_stop(curves(Run({"x": 0.5}, {1: -5.0}), others))
+        assert rule.should_stop(curves(Run({"x": 0.5}, {1: -5.0, 3: 0.5}), others))
+        assert not rule.should_stop(curves(Run({"x": 0.5}, {1: -5.0, 3: 0.5, 4: 0.5}), others))
+
+    def test_running_runs_count(self):
+        mine, others = Run({"x": 0.5}, {1: 0.0}), [Run({"x": 0.5}, {1: 1.0})]
+        running = [Run({"x": 0.5}, {1: 2.0})]
+        rule = SuccessiveHalving(first_step=1, last_step=9)
+        assert not rule.should_stop(Curves(SPACE, mine, others))
+        assert rule.should_stop(Curves(SPACE, mine, others, running))
+
+    def test_a_prediction_of_the_end_ranks_instead_of_the_value_and_sees_the_objectives_own_units(self):
+        seen = []
+
+        def predict(params, curve):
+            seen.append(dict(curve))
+            return params["x"]  # the loss that a run will end with
+
+        rule = SuccessiveHalving(first_step=1, last_step=9, predict=predict)
+        others = [Run({"x": x}, {1: -9.0 + x}) for x in (0.2, 0.4, 0.6, 0.8)]
+        late = Run({"x": 0.1}, {1: -99.0})
+        assert not rule.should_stop(Curves(SPACE, late, others, sign=-1.0))
+        assert rule.should_stop(Curves(SPACE, Run({"x": 0.9}, {1: -1.0}), others, sign=-1.0))
+        assert {1: 99.0} in seen
+
+    def test_it_finds_what_is_good_with_a_fraction_of_the_steps(self):
+        rng = np.random.default_rng(105)
+        study = bo.Study(
+            SPACE, minimize="loss", stopping=SuccessiveHalving(first_step=1, last_step=27), seed=105,
+            strategy=bo.strategies.RandomSearch(), budget=bo.Budget(trials=40),
+        )  # fmt: skip
+        n_steps = 0
+        while (trial := study.ask()) is not None:
+            for step in range(1, 28):
+                loss = -value(trial.params["x"], step) + 0.001 * rng.standard_normal()
+                trial.report(step, loss)
+                n_steps += 1
+                if trial.should_stop():
+                    break
+            study.tell(trial, loss)
+        assert n_steps < 0.5 * 40 * 27
+        assert abs(study.best_observed.params["x"] - 0.6) < 0.1
+
+    def test_hyperband_gives_each_bracket_its_share_and_judges_within_brackets(self):
+        rule = Hyperband(first_step=1, last_step=27)
+        counts = np.bincount([rule.bracket(trial) for trial in range(5800)])
+        # s_max = 3: ceil(4 / (k + 1) 3^k) runs for k = 3, 2, 1, 0 rungs
+        assert counts / 5800 == pytest.approx(np.array([27, 12, 6, 4]) / 49, abs=2e-3)
+        patient = next(trial for trial in range(99) if rule.bracket(trial) == 3)
+        eager = [trial for trial in range(99) if rule.bracket(trial) == 0]
+        others = [Run({"x": 0.5}, {1: 1.0}, trial) for trial in eager[1:9]]
+        assert not rule.should_stop(curves(Run({"x": 0.5}, {1: 0.0}, patient), others))
+        assert rule.should_stop(curves(Run({"x": 0.5}, {1: 0.0}, eager[0]), others))
+
+    @pytest.mark.parametrize(
+        ("options", "message"),
+        [
+            ({"first_step": 0, "last_step": 9}, "first_step, last_step"),
+            ({"first_step": 9, "last_step": 9}, "in order"),
+            ({"first_step": 1, "last_step": 9, "eta": 1}, "a number above 1"),
+            ({"first_step": 1, "last_step": 9, "predict": 3}, "expected a function"),
+        ],
+    )
+    def test_what_makes_no_rungs_is_refused(self, options, message):
+        with pytest.raises(InvalidInputError, match=message):
+            SuccessiveHalving(**options)
