@@ -117,8 +117,8 @@ class MultiPowerLaw:
             residuals: FloatArray = np.log(np.maximum(np.concatenate(losses), 1e-6)) - log_y
             return residuals
 
-        # A whole drop gains B here and 1 / (1 - decay) times C there. The annealing law leaves the rise to the peak out,
-        # which costs B times the peak here.
+        # A whole drop gains B here and 1 / (1 - decay) times C there. The annealing law leaves the rise to the peak
+        # out, which costs B times the peak here.
         peak = max(float(curve.schedule.max()) for curve in self.curves)
         B = max(1e3 * C, 0.01 * L0 / peak)
         start = np.log([max(L0 - B * peak, 0.5 * L0), A, alpha, B, *_SHAPE])

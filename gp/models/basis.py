@@ -78,7 +78,7 @@ class BasisGP(SingleOutputModel):
         Args:
             train_X: Features, then function values, `n x (d + k)`.
             train_Y: Observations, `n x 1`.
-            train_Yvar: Known variances of observations besides the noise, `n x 1`; None for 0.
+            train_Yvar: Known variances of observations besides the noise, `n x 1`; nan or None for 0.
             weight_sd: Standard deviation of each weight beforehand, `k >= 1`; positive.
             weight_mean: Its mean; None for 0.
             scale: Median of the output scale of f, in units of Y.
@@ -114,7 +114,7 @@ class BasisGP(SingleOutputModel):
         X = _array(train_X)
         self._Z, self._H = X[:, :d], X[:, d:]
         self._y = _array(train_Y)[:, 0] - self._H @ self._mean
-        known = np.zeros(len(X)) if train_Yvar is None else _array(train_Yvar)[:, 0]
+        known = np.zeros(len(X)) if train_Yvar is None else np.nan_to_num(_array(train_Yvar)[:, 0])
         self._known = known + _JITTER * scale**2
         self._among_weights = (self._H * self._sd**2) @ self._H.T
         self._pairs = np.tril_indices(len(X), -1)
@@ -248,6 +248,32 @@ class BasisGP(SingleOutputModel):
         half = solve_triangular(solved.L, k.T, lower=True)
         variance = solved.variance + (H**2) @ self._sd**2 - np.einsum("nm,nm->m", half, half)
         return H @ self._mean + k @ solved.alpha, np.sqrt(np.maximum(variance, _JITTER * solved.variance))
+
+    def believing(self, X: FloatArray) -> "BasisGP":
+        """The model after observations at X that turn out as expected; hyperparameters stay as they are.
+
+        Args:
+            X: Features, then function values, `p x (d + k)`.
+
+        Returns:
+            A new model; this one is left alone.
+        """
+        new_X = torch.as_tensor(X).to(self.train_X)
+        expected = torch.as_tensor(self.predict(X)[0][:, None]).to(self.train_Y)
+        zero, g = _JITTER * math.exp(2.0 * self._medians[-2]), self._kernel.n_lengthscales
+        after = BasisGP(
+            torch.cat([self.train_X, new_X]),
+            torch.cat([self.train_Y, expected]),
+            torch.as_tensor(np.append(self._known - zero, np.zeros(len(X)))[:, None]).to(self.train_Y).clamp_min(0.0),
+            weight_sd=self._sd.tolist(),
+            weight_mean=self._mean.tolist(),
+            scale=math.exp(self._medians[g]),
+            noise=math.exp(self._medians[g + 1]),
+            groups=self._kernel.groups.tolist(),
+            lengthscale=math.exp(self._medians[0]),
+        )
+        after.hyperparameters = self.hyperparameters
+        return after
 
     @override
     def posterior(
