@@ -250,6 +250,13 @@ def _leaves(name: str, given: Any) -> "tuple[list[Tensor], Any]":
     """Tensors to differentiate by, and the same in the form in which they were given.
 
     A leaf that requires gradients already is taken as it is, so that a loss may reach it through a module.
+
+    Args:
+        name: What they are, for the message.
+        given: A tensor or a sequence of tensors.
+
+    Returns:
+        The leaves, and they as one tensor where one was given.
     """
     import torch
 

@@ -260,7 +260,9 @@ class TrainingTuner:
             weights, covariance = model.weights
             k = len(mean)
             moved, moved_sd = weights[-k:], np.sqrt(np.diag(covariance)[-k:])
-        settings = {self._law.names[name]: 2.0 ** (mean[name] + by) for name, by in zip(mean, moved, strict=True)}
+        settings = {
+            self._law.names[name]: 2.0 ** (mean[name] + by) for name, by in zip(mean, moved.tolist(), strict=True)
+        }
         return settings, dict(zip(settings, moved_sd.tolist(), strict=True))
 
     def report(self) -> str:

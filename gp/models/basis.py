@@ -216,7 +216,7 @@ class BasisGP(SingleOutputModel):
                 L = np.linalg.cholesky(K)
             except np.linalg.LinAlgError:
                 raise NotPositiveDefiniteError(f"K ({n} x {n}) cannot be factored; raise noise=.") from None
-            self._cached = _Solved(scaled, lengthscales, variance, L, cho_solve((L, True), self._y))
+            self._cached = _Solved(scaled, lengthscales, variance, np.asarray(L), cho_solve((L, True), self._y))
         return self._cached
 
     @property
