@@ -79,8 +79,8 @@ def stopping_section(curves: dict[tuple[str, str], Curve]) -> str:
         rows.append([f"{share:.0%}", cells[1][0], *cells[0]])
     text = (
         f"Absolute error in nats, mean (largest), of the last logged loss: {len(judged)} curves whose learning rate "
-        f"falls, {len(smooth)} of them smoothly or to the end. The law knows the prefix and the curve of wsdcon_9 of the "
-        "same size; the power law in the steps knows the prefix alone."
+        f"falls, {len(smooth)} of them smoothly or to the end. The law knows the prefix and the curve of wsdcon_9 of "
+        "the same size; the power law in the steps knows the prefix alone."
     )
     head = ["prefix", "law, smooth falls", "law, all", "power law in steps", "last loss", "law within two of its sd"]
     return f"## The end of a run from its first part\n\n{text}\n\n{table(head, rows)}"
@@ -92,10 +92,9 @@ def _power_law(prefix: Curve, total: int) -> float:
 
     s, y = prefix.steps / total, prefix.losses
     bounds = ([0.0, 0.0, 0.05], [np.inf, np.inf, 3.0])
-    (a, b, c), _ = curve_fit(
-        lambda t, a, b, c: a + b * t**-c, s, y, (0.9 * y[-1], 0.1, 0.5), bounds=bounds, maxfev=5000
-    )
-    return float(a + b)  # s is 1 there, whatever c
+    start = (0.9 * y[-1], 0.1, 0.5)
+    (a, b, _), _ = curve_fit(lambda t, a, b, c: a + b * t**-c, s, y, start, bounds=bounds, maxfev=5000)
+    return float(a + b)  # s is 1 there, whatever the exponent
 
 
 def design_section(curves: dict[tuple[str, str], Curve], folder: Path) -> str:
@@ -122,7 +121,8 @@ def design_section(curves: dict[tuple[str, str], Curve], folder: Path) -> str:
         ends = [law.predict(np.asarray(schedule), [len(schedule) - 1])[0] for law in (power, annealing)]
         rows.append([name, *(f"{end:.4f}" for end in ends)])
     text = (
-        "400M parameters, 24,000 steps, peak 3e-4, nats. Predictions, not runs: both laws saw one peak alone, and agree "
-        "on families of schedules rather than on the shape of the decay."
+        "400M parameters, 24,000 steps, peak 3e-4, nats. Predictions, not runs: both laws saw one peak alone, and "
+        "agree on families of schedules rather than on the shape of the decay. What was designed by one law exploits what "
+        "that law does not know: look at the other's column."
     )
     return f"## Schedules that laws like\n\n{text}\n\n{table(['schedule', 'Multi-Power Law', 'annealing law'], rows)}"

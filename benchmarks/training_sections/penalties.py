@@ -23,9 +23,7 @@ def section(seeds: int) -> str:
         for level in (1.0, 0.05):
             logs = torch.full((FEATURES,), math.log(level), dtype=torch.float64)
             exact = problem.exact(logs)
-            key = (
-                f"penalty {level:g}, condition {problem.condition(logs):.0f}" if seed == 0 else list(errors)[level < 1]
-            )
+            key = f"penalty {level:g}"
             for name, options in {
                 **{f"series, {k} products": {"n_products": k} for k in (0, 5, 20, 100)},
                 "conjugate gradients, 20": {"solver": "cg"},
@@ -52,7 +50,8 @@ def section(seeds: int) -> str:
     return "\n\n".join([
         "## Hundreds of penalties by hypergradients",
         f"Ridge regression, {N} rows, {FEATURES} features of which {INFORMATIVE} count, a penalty each; {seeds} seeds, "
-        "medians. Relative error of the hypergradient against the closed form:",
+        "medians. Relative error of the hypergradient against the closed form; the Hessian's condition number is about 6 "
+        "with a penalty of 1, and 100 with 0.05:",
         table(["", *first], rows),
         f"Mean squared test error (the noise has 1) after {STEPS} steps of Adam, median (range):",
         table(["", "test error"], ends),
@@ -87,9 +86,6 @@ class _Ridge:
     def hessian(self, logs: torch.Tensor) -> torch.Tensor:
         X, _ = self.sets[0]
         return X.T @ X / N + torch.diag(logs.exp())
-
-    def condition(self, logs: torch.Tensor) -> float:
-        return float(torch.linalg.cond(self.hessian(logs)))
 
     def weights(self, logs: torch.Tensor) -> torch.Tensor:
         X, y = self.sets[0]

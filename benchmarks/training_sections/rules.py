@@ -14,9 +14,9 @@ def section(surfaces: list[Surface]) -> str:
     dense = [surface for surface in surfaces if surface.kind == "dense"]
     rows = []
     for name, rule in {"Step Law": bo.StepLaw(), "DeepSeek's rule": bo.DeepSeekRule()}.items():
-        gaps = {
-            kind: [_gap(one, rule(one.N, one.D)) for one in surfaces if one.kind == kind] for kind in ("dense", "moe")
-        }
+        gaps: dict[str, list[float]] = {"dense": [], "moe": []}
+        for surface in surfaces:
+            gaps[surface.kind].append(_gap(surface, rule(surface.N, surface.D)))
         both = [gap for its in gaps.values() for gap in its]
         cells = [f"{np.mean(its):.4f}" if its else "-" for its in (gaps["dense"], gaps["moe"])]
         rows.append([f"{name}, gap of the nearest run, nats", f"{np.mean(both):.5f}", *cells])
@@ -42,7 +42,7 @@ def _gap(surface: Surface, settings: tuple[float, float]) -> float:
 
 
 def ridge(surface: Surface) -> tuple[np.ndarray, np.ndarray]:
-    """The best learning rate at each batch size, by a parabola through the best run and its neighbours."""
+    """The best learning rate at each batch size, by a parabola through the best run and two on either side."""
     batches, rates = [], []
     for batch in np.unique(surface.x[:, 1]):
         rows = np.flatnonzero(surface.x[:, 1] == batch)
@@ -50,7 +50,7 @@ def ridge(surface: Surface) -> tuple[np.ndarray, np.ndarray]:
         x, y = surface.x[rows, 0], surface.loss[rows]
         i = int(np.argmin(y))
         if 0 < i < len(x) - 1:  # else the best lies beyond the table
-            a, b, _ = np.polyfit(x[i - 1 : i + 2], y[i - 1 : i + 2], 2)
+            a, b, _ = np.polyfit(x[max(0, i - 2) : i + 3], y[max(0, i - 2) : i + 3], 2)
             batches.append(2.0**batch)
             rates.append(2.0 ** (-b / (2.0 * a)))
     return np.array(batches), np.array(rates)

@@ -270,8 +270,8 @@ def section(surfaces: list[Surface], seeds: int, slow_seeds: int, names: list[st
     head += ["90 % at 5", "90 % at 10", "dense at 10", "MoE at 10", "CPU ms a trial"]
     text = (
         f"{len(surfaces)} surfaces. Gap: best so far less the surface's best, nats, mean over surfaces and seeds; NR: "
-        "the same over the distance from the median run to the best; 90 %: quantile of the gap. With a law and a list of "
-        "candidates nothing is random in ours: seeds repeat. A search without a prior begins in the middle of the "
+        "the same over the distance from the median run to the best; 90 %: quantile of the gap. With a law and a list "
+        "of candidates nothing is random in ours: seeds repeat. A search without a prior begins in the middle of the "
         "box, which the authors of the tables put around their optimum: see the row of that one guess. The bowl's "
         "curvature is the mean over the dense surfaces, but for the row 'refitted', which knows nothing of the surface "
         "at hand."
