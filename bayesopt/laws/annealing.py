@@ -28,6 +28,8 @@ _FLOORS: Final = (0.6, 0.8, 0.95)
 """Where L0 starts, as shares of the least loss,"""
 _EXPONENTS: Final = (0.3, 0.5, 0.8)
 """and alpha."""
+_ALPHAS: Final = (0.01, 5.0)
+"""Where alpha is searched."""
 _LEAST_SD: Final = 0.01
 """Least standard deviation of a forecast, nats: what the law missed at the end of runs that it had not seen."""
 _TAIL: Final = 10
@@ -208,11 +210,23 @@ def _fitted(S1: FloatArray, S2: FloatArray, y: FloatArray) -> tuple[float, tuple
         return np.column_stack(columns) * ((raw > 1e-6) / loss)[:, None]
 
     best_cost, best = np.inf, np.zeros(4)
+    low, high = np.log(_ALPHAS)
+    least = np.array([log_y.min() - 7.0, -25.0, low, -np.inf])
+    most = np.array([log_y.max(), 25.0, high, np.inf])
     for share in _FLOORS:
         for alpha in _EXPONENTS:
             A = max(float(np.mean(y - share * y.min()) / np.mean(S1**-alpha)), 1e-6)
             start = np.array([np.log(share * y.min()), np.log(A), np.log(alpha), 0.0])
-            found = least_squares(left_over, start, jacobian, loss="huber", f_scale=HUBER, x_scale="jac", max_nfev=60)
+            found = least_squares(
+                left_over,
+                np.clip(start, least + 1e-6, most - 1e-6),
+                jacobian,
+                bounds=(least, most),
+                loss="huber",
+                f_scale=HUBER,
+                x_scale="jac",
+                max_nfev=60,
+            )
             if found.cost < best_cost:
                 best_cost, best = float(found.cost), found.x
     L0, A, alpha = np.exp(best[:3]).tolist()

@@ -11,7 +11,7 @@ from bayesopt.errors import InvalidInputError
 from bayesopt.laws.bowl import CURVATURE, DIVERGED, Bowl, curvature_of
 from bayesopt.problem.arguments import as_number
 from bayesopt.problem.mean import MeanPrior
-from bayesopt.problem.parameters import Choice, Simplex
+from bayesopt.problem.parameters import Choice, Int, Simplex
 from bayesopt.problem.priors import OptimumPrior
 from bayesopt.problem.space import Space
 
@@ -99,6 +99,7 @@ class Law(ABC):
             centre = min(max(2.0 ** mean[name], low), high)
             factor = 2.0 ** sd[name]
             is_log = declared.log  # type: ignore[union-attr]
+            centre = round(centre) if isinstance(declared, Int) else centre
             beliefs[parameter] = (centre, factor if is_log else 0.5 * centre * (factor - 1.0 / factor))
         return OptimumPrior(beliefs)
 

@@ -66,7 +66,7 @@ def design_schedule(
     def schedule_of(u: FloatArray) -> Schedule:
         kept = np.append(1.0, np.cumprod(1.0 / (1.0 + np.exp(-u))))
         decay = np.interp(np.arange(length), places, np.maximum(kept, _LEAST))
-        return Schedule.of(np.concatenate([np.asarray(best)[:warmup], peak * decay]))
+        return Schedule.of(np.concatenate([np.asarray(best)[:warmup], peak * decay]), peak)
 
     at_knots = np.maximum(np.asarray(best)[warmup:][places] / peak, _LEAST)
     ratio = np.clip(at_knots[1:] / at_knots[:-1], 1e-3, 1.0 / (1.0 + np.exp(-_MOST_LOGIT)))

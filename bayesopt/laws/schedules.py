@@ -18,7 +18,7 @@ FloatArray = NDArray[np.float64]
 
 
 class Schedule(np.ndarray[Any, np.dtype[np.float64]]):
-    """Learning rate at every step; called with a step it gives the factor on the largest one.
+    """Learning rate at every step; called with a step it gives the factor on its peak.
 
     Example:
         >>> schedule = Schedule.of([0.1, 0.2, 0.05])
@@ -26,10 +26,20 @@ class Schedule(np.ndarray[Any, np.dtype[np.float64]]):
         [0.5, 1.0, 0.25, 0.25, 0.25]
     """
 
+    peak: float
+    """What the factors are of: the learning rate that the optimizer is given."""
+
     @classmethod
-    def of(cls, rates: ArrayLike) -> Self:
-        """A schedule from learning rates by step."""
-        return np.array(rates, dtype=np.float64).view(cls)
+    def of(cls, rates: ArrayLike, peak: float | None = None) -> Self:
+        """A schedule from learning rates by step, whose peak is the largest unless it is given."""
+        schedule = np.array(rates, dtype=np.float64).view(cls)
+        schedule.peak = float(np.max(rates)) if peak is None else peak
+        return schedule
+
+    @override
+    def __array_finalize__(self, obj: Any) -> None:
+        """A copy or a part keeps the peak."""
+        self.peak = getattr(obj, "peak", 1.0)
 
     def __call__(self, step: SupportsIndex) -> float:
         """The factor on the peak at a step; after the end, that of the last step.
@@ -41,7 +51,7 @@ class Schedule(np.ndarray[Any, np.dtype[np.float64]]):
             It: `LambdaLR(optimizer, schedule)` with the peak as the optimizer's `lr` follows the schedule.
         """
         rates = np.asarray(self)
-        return float(rates[min(int(step), len(rates) - 1)] / rates.max())
+        return float(rates[min(int(step), len(rates) - 1)] / self.peak)
 
     @override
     def __array_wrap__(self, array: Any, context: Any = None, return_scalar: bool = False) -> Any:
@@ -101,7 +111,7 @@ def wsd(
     """
     if not 0 < decay <= 1 or not power > 0:
         raise InvalidInputError(f"wsd: expected decay in (0, 1] and power > 0, got {decay!r} and {power!r}.")
-    x = np.clip((_after_warmup(total, peak, warmup, final) - (1.0 - decay)) / decay, 0.0, 1.0)
+    x = np.clip(1.0 - (1.0 - _after_warmup(total, peak, warmup, final)) / decay, 0.0, 1.0)
     return _with_warmup(1.0 - (1.0 - final) * x**power, peak, warmup)
 
 
@@ -163,7 +173,7 @@ def cyclical(total: int, peak: float, *, low: float, half_cycle: int) -> Schedul
     if not 0 <= low < peak:
         raise InvalidInputError(f"cyclical(low=...): expected a number from 0 to below the peak {peak!r}, got {low!r}.")
     phase = np.arange(total) / half
-    return Schedule.of(low + (peak - low) * (1.0 - np.abs(phase % 2.0 - 1.0)))
+    return Schedule.of(low + (peak - low) * (1.0 - np.abs(phase % 2.0 - 1.0)), peak)
 
 
 def power(
@@ -249,4 +259,4 @@ def _after_warmup(total: int, peak: float, warmup: int, final: float) -> FloatAr
 
 def _with_warmup(share: FloatArray, peak: float, warmup: int) -> Schedule:
     rise = np.arange(1, warmup + 1) / (warmup + 1)
-    return Schedule.of(peak * np.concatenate([share[0] * rise, share]))
+    return Schedule.of(peak * np.concatenate([share[0] * rise, share]), peak)

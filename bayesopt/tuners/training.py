@@ -409,6 +409,11 @@ class TrainingTuner:
         best = self.study.best_observed
         if self._law is None or self._law.form != "mean" or best is None:
             return
+        varied = {column.parameter for column in self.space.columns if column.levels != 1} - {self._length}
+        if varied != set(self._law.names.values()) or (
+            self._length is not None and params[self._length] != best.params[self._length]
+        ):
+            return  # the law says nothing of the difference
         strategy, told = self._strategy, float(best.values[LOSS] or 0.0)
         U = np.array([self.space.encode(config) for config in (params, best.params)])
         here, there = strategy.columns(self.space, U)[:, -(1 + len(self._law.names)) :]

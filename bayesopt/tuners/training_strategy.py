@@ -39,6 +39,8 @@ _LEAST_SPREAD: Final = 1e-3
 """Losses that differ by less are taken to differ by this much."""
 _BELIEF_POWER: Final = 10.0
 """A belief weighs as its density to this power over the number of told runs."""
+_SURVIVAL_ITERATIONS: Final = 10
+"""Of the fit of where runs diverge: the border's place is settled by then, and an ask stays within 0.15 s."""
 _SAMPLES: Final = 1024
 """Configurations that are looked at first where there is no list of candidates."""
 _ROUNDS: Final = 2
@@ -308,6 +310,6 @@ class LawGuided:
         X = torch.as_tensor(features(np.vstack([history.X, history.failed])))
         labels = torch.cat([torch.ones(len(history.X)), torch.zeros(len(history.failed))]).to(X)[:, None]
         model = LaplaceGP(X, labels)
-        model.fit()
+        model.fit(max_iterations=_SURVIVAL_ITERATIONS)
         survival = model.probability(torch.as_tensor(features(pool))).detach().numpy().reshape(-1)
         return np.log(np.maximum(survival, 1e-12))

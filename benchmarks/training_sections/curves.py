@@ -122,7 +122,7 @@ def design_section(curves: dict[tuple[str, str], Curve], folder: Path) -> str:
         rows.append([name, *(f"{end:.4f}" for end in ends)])
     text = (
         "400M parameters, 24,000 steps, peak 3e-4, nats. Predictions, not runs: both laws saw one peak alone, and "
-        "agree on families of schedules rather than on the shape of the decay. What was designed by one law exploits what "
-        "that law does not know: look at the other's column."
+        "agree on families of schedules rather than on the shape of the decay. What was designed by one law exploits "
+        "what that law does not know: look at the other's column."
     )
     return f"## Schedules that laws like\n\n{text}\n\n{table(['schedule', 'Multi-Power Law', 'annealing law'], rows)}"

@@ -50,8 +50,8 @@ def section(seeds: int) -> str:
     return "\n\n".join([
         "## Hundreds of penalties by hypergradients",
         f"Ridge regression, {N} rows, {FEATURES} features of which {INFORMATIVE} count, a penalty each; {seeds} seeds, "
-        "medians. Relative error of the hypergradient against the closed form; the Hessian's condition number is about 6 "
-        "with a penalty of 1, and 100 with 0.05:",
+        "medians. Relative error of the hypergradient against the closed form; the Hessian's condition number is about "
+        "6 with a penalty of 1, and 100 with 0.05:",
         table(["", *first], rows),
         f"Mean squared test error (the noise has 1) after {STEPS} steps of Adam, median (range):",
         table(["", "test error"], ends),
