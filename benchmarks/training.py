@@ -25,7 +25,9 @@ def main() -> None:
     """Measure, print and write the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10, help="seeds 0 .. n - 1 of each tuner on each surface")
-    parser.add_argument("--slow-seeds", type=int, default=1, help="the same of the tuners whose asks are dear")
+    parser.add_argument(
+        "--slow-seeds", type=int, default=1, help="the same of the tuners whose asks are dear; 0 leaves them out"
+    )
     parser.add_argument("--surfaces", type=int, help="the first so many surfaces only; then nothing is written")
     parser.add_argument("--tuners", nargs="*", metavar="NAME", help="these rows only; then nothing is written")
     options = parser.parse_args()

@@ -32,7 +32,9 @@ LOSS: Final = "loss"
 _STATUSES: Final = ("ok", "diverged", "killed")
 _KILLED_SD: Final = 0.05
 """Nats that the last loss of a run that was stopped is trusted to, where nothing foretells its end."""
-_MOST_CURVES: Final = 8
+_LEAST_SD: Final = 0.01
+"""Least standard deviation of a forecast, nats: what the annealing law misses at the end of unseen schedules."""
+_MOST_CURVES: Final = 4
 """Complete curves that are kept for forecasts."""
 _CHANCE: Final = 0.05
 """A run whose chance of beating the best is less than this should stop."""
@@ -205,8 +207,9 @@ class TrainingTuner:
     def forecast(self, curve: Sequence[Sequence[float]], schedule: ArrayLike) -> tuple[float, float]:
         """The loss at the end of a run from its first part, by the annealing law.
 
-        The shape of what is to come is learned from the complete curves that were told: one whose learning rate fell
-        must be among them unless this run's has.
+        Each complete curve that was told gives a law of how losses fall, and the run goes on from where it is by the
+        mean of them: configurations differ in level more than in shape. A curve whose learning rate fell must be
+        among them unless this run's has. Without any the run's own law is used.
 
         Args:
             curve: Rows of (step, lr, loss) so far.
@@ -219,9 +222,16 @@ class TrainingTuner:
             InvalidInputError: If the curve or the schedule cannot be used, or fewer than five losses are known.
         """
         lr, rows = checked_schedule(schedule), Curve.from_rows(curve)
-        law = AnnealingLaw()
-        law.curves = tuple(self._curves)
-        return law.final(Curve.of(lr, rows.steps, rows.losses), lr)
+        if not self._curves:
+            return AnnealingLaw().final(Curve.of(lr, rows.steps, rows.losses), lr)
+        late = rows.steps >= 0.5 * (rows.steps[0] + rows.steps[-1])
+        ends, misfits = [], []
+        for complete in self._curves:
+            predicted = AnnealingLaw().fit([complete]).predict(lr)
+            missed = rows.losses[late] - predicted[rows.steps[late]]
+            ends.append(float(predicted[-1] + missed[-max(1, len(missed) // 5) :].mean()))
+            misfits.append(float(missed.std()))
+        return float(np.mean(ends)), float(np.hypot(max(_LEAST_SD, np.mean(misfits)), np.std(ends)))
 
     def should_stop(self, curve: Sequence[Sequence[float]], schedule: ArrayLike) -> bool:
         """Whether a run is hardly going to beat the best: never within its warm-up, nor before a curve was told.

@@ -39,8 +39,6 @@ _LEAST_SPREAD: Final = 1e-3
 """Losses that differ by less are taken to differ by this much."""
 _BELIEF_POWER: Final = 10.0
 """A belief weighs as its density to this power over the number of told runs."""
-_SURVIVAL_ITERATIONS: Final = 10
-"""Of the fit of where runs diverge: the border's place is settled by then, and an ask stays within 0.15 s."""
 _SAMPLES: Final = 1024
 """Configurations that are looked at first where there is no list of candidates."""
 _ROUNDS: Final = 2
@@ -300,16 +298,16 @@ class LawGuided:
         return scores
 
     def _log_survival(self, history: History, pool: FloatArray) -> FloatArray:
-        """Log probability that a run does not diverge, `m`."""
+        """Log probability that a run does not diverge, `m`: least-squares classification, probit of its posterior."""
         import torch
+        from scipy.special import log_ndtr
 
         from bayesopt.surrogate import FeatureMap
-        from gp.models.laplace import LaplaceGP
+        from gp.models.exact import ExactGP
 
         features = FeatureMap(history.space)
         X = torch.as_tensor(features(np.vstack([history.X, history.failed])))
-        labels = torch.cat([torch.ones(len(history.X)), torch.zeros(len(history.failed))]).to(X)[:, None]
-        model = LaplaceGP(X, labels)
-        model.fit(max_iterations=_SURVIVAL_ITERATIONS)
-        survival = model.probability(torch.as_tensor(features(pool))).detach().numpy().reshape(-1)
-        return np.log(np.maximum(survival, 1e-12))
+        labels = torch.cat([torch.ones(len(history.X)), -torch.ones(len(history.failed))]).to(X)[:, None]
+        prediction = ExactGP(X, labels, groups=features.groups).fit().predictor.predict(features(pool))
+        survival: FloatArray = log_ndtr(prediction.mean[:, 0] / np.sqrt(prediction.variance))
+        return survival

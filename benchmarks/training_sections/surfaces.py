@@ -252,6 +252,8 @@ def section(surfaces: list[Surface], seeds: int, slow_seeds: int, names: list[st
             continue
         is_seedless = any(part in name for part in SEEDLESS)
         own = range(1 if is_seedless else min(seeds, slow_seeds) if name in SLOW else seeds)
+        if not own:
+            continue
         runs = [(surface, *gaps(surface, tuner, seed)) for seed in own for surface in surfaces]
         G = np.array([gap for _, gap, _ in runs])
         spread = np.array([np.median(surface.loss) - surface.loss.min() for surface, _, _ in runs])
@@ -278,9 +280,9 @@ def section(surfaces: list[Surface], seeds: int, slow_seeds: int, names: list[st
     text = (
         f"{len(surfaces)} surfaces. Gap: best so far less the surface's best, nats, mean over surfaces and seeds; NR: "
         "the same over the distance from the median run to the best; 90 %: quantile of the gap. With a law and a list "
-        "of candidates nothing is random in ours: all seeds are the same. A search without a prior begins in the middle of the "
-        "box, which the authors of the tables put around their optimum: see the row of that one guess. The bowl's "
-        "curvature is the mean over the dense surfaces, but for the row 'refitted', which knows nothing of the surface "
-        "at hand."
+        "of candidates nothing is random in ours: all seeds are the same. A search without a prior begins in the "
+        "middle of the box, which the authors of the tables put around their optimum: see the row of that one "
+        "guess. The bowl's curvature is the mean over the dense surfaces, but for the row 'refitted', which knows nothing "
+        "of the surface at hand."
     )
     return f"## Learning rate and batch size of language models\n\n{text}\n\n{table(head, rows)}"

@@ -8,10 +8,10 @@ from bayesopt.errors import InvalidInputError
 from bayesopt.laws import schedules
 
 ALL = {
-    "cosine": lambda n, peak, **o: schedules.cosine(n, peak, **o),
-    "linear": lambda n, peak, **o: schedules.linear(n, peak, **o),
-    "wsd": lambda n, peak, **o: schedules.wsd(n, peak, **o),
-    "rex": lambda n, peak, **o: schedules.rex(n, peak, **o),
+    "cosine": schedules.cosine,
+    "linear": schedules.linear,
+    "wsd": schedules.wsd,
+    "rex": schedules.rex,
     "rex flat": lambda n, peak, **o: schedules.rex(n, peak, variant="flat", **o),
     "power": lambda n, peak, **o: schedules.power(n, peak, tokens_per_step=1e3, amplitude=0.5, **o),
     "two_stage": lambda n, peak, **o: schedules.two_stage(n, peak, switch=0.5, second=0.3, **o),

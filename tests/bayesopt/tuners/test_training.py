@@ -220,7 +220,7 @@ def test_short_runs_teach_through_the_law_and_asks_are_of_full_length():
     assert tuner.best() == config
 
 
-# -- curves and stopping -------------------------------------------------------------------------------------------------
+# -- curves and stopping ---
 
 LAW = bo.AnnealingLaw(L0=2.3, A=0.3, alpha=0.5, C=0.5)
 TOTAL = 4000
@@ -266,7 +266,7 @@ def test_a_killed_run_is_told_as_its_forecast_and_is_never_the_best():
     assert Curve.from_rows(rows(SCHEDULE)).steps[0] == 120
 
 
-# -- state ---------------------------------------------------------------------------------------------------------------
+# -- state ---
 
 
 def test_a_state_goes_on_with_the_same_asks():
