@@ -63,7 +63,7 @@ PEERS := optuna ax-platform smac bayesian-optimization
 
 bench: bench-setup
 	@set -e; for table in ask_time engine constrained beliefs ablation language_model structured_gp pde learning_curves \
-	    approximate_inference gpu; do \
+	    approximate_inference training gpu; do \
 	    echo "== benchmarks/$$table.py"; $(BENCH_PY) -u "benchmarks/$$table.py"; done
 
 tutorials: setup

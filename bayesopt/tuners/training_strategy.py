@@ -29,8 +29,9 @@ LEFT_NOISE: Final = 0.003
 """Nats of noise between runs that differ in nothing that matters."""
 LEVEL_SD: Final = 1.0
 """Nats that the level of the loss is unknown by,"""
-DEPTH_SD: Final = 0.5
-"""and the share that the bowl's depth is."""
+DEPTH_SD: Final = 0.25
+"""and the share that the bowl's depth is: as much as its curvature varies from model to model. With a half, the second
+or third run of some searches went to the farthest corner."""
 LENGTH_SD: Final = 0.3
 """Nats that doubling the length of a run may change."""
 _RELATIVE_NOISE: Final = 0.05

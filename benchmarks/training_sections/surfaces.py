@@ -282,7 +282,7 @@ def section(surfaces: list[Surface], seeds: int, slow_seeds: int, names: list[st
         "the same over the distance from the median run to the best; 90 %: quantile of the gap. With a law and a list "
         "of candidates nothing is random in ours: all seeds are the same. A search without a prior begins in the "
         "middle of the box, which the authors of the tables put around their optimum: see the row of that one "
-        "guess. The bowl's curvature is the mean over the dense surfaces, but for the row 'refitted', which knows nothing "
-        "of the surface at hand."
+        "guess. The bowl's curvature is the mean over the dense surfaces, but for the row 'refitted', which knows "
+        "nothing of the surface at hand."
     )
     return f"## Learning rate and batch size of language models\n\n{text}\n\n{table(head, rows)}"
