@@ -231,7 +231,8 @@ class TrainingTuner:
             missed = rows.losses[late] - predicted[rows.steps[late]]
             ends.append(float(predicted[-1] + missed[-max(1, len(missed) // 5) :].mean()))
             misfits.append(float(missed.std()))
-        return float(np.mean(ends)), float(np.hypot(max(_LEAST_SD, np.mean(misfits)), np.std(ends)))
+        misfit = max(_LEAST_SD, float(np.mean(misfits)))
+        return float(np.mean(ends)), math.hypot(misfit, float(np.std(ends)))
 
     def should_stop(self, curve: Sequence[Sequence[float]], schedule: ArrayLike) -> bool:
         """Whether a run is hardly going to beat the best: never within its warm-up, nor before a curve was told.
