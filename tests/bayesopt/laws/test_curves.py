@@ -133,6 +133,7 @@ def test_a_designed_schedule_is_foretold_to_end_below_every_family_and_never_ris
     assert (np.diff(np.asarray(designed)[WARMUP:]) <= 1e-18).all()
 
 
+@pytest.mark.slow
 def test_chinchilla_recovers_its_constants_with_intervals_that_hold_them():
     rng = np.random.default_rng(0)
     N, D = 10.0 ** rng.uniform(8, 10, 40), 10.0 ** rng.uniform(9.5, 11.5, 40)
