@@ -275,8 +275,6 @@ def section(surfaces: list[Surface], seeds: int, slow_seeds: int, names: list[st
     for column, values in enumerate(zip(*columns, strict=True)):
         for row, cell in zip(rows, bold([row[2 + column] for row in rows], values), strict=True):
             row[2 + column] = cell
-    if slow_seeds == 0:
-        text += f" Not run here, as their asks are dear: {' and '.join(SLOW)}."
     head = ["method", "seeds", *(f"gap at {k}" for k in WHEN), *(f"NR at {k}" for k in WHEN)]
     head += ["90 % at 5", "90 % at 10", "dense at 10", "MoE at 10", "CPU ms a trial"]
     text = (
@@ -287,4 +285,6 @@ def section(surfaces: list[Surface], seeds: int, slow_seeds: int, names: list[st
         "guess. The bowl's curvature is the mean over the dense surfaces, but for the row 'refitted', which knows "
         "nothing of the surface at hand."
     )
+    if slow_seeds == 0:
+        text += f" Not run here, as their asks are dear: {' and '.join(SLOW)}."
     return f"## Learning rate and batch size of language models\n\n{text}\n\n{table(head, rows)}"
