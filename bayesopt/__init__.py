@@ -6,8 +6,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bayesopt import acquisition, errors, plot, strategies
+    from bayesopt import acquisition, errors, laws, plot, strategies, tuners
     from bayesopt.errors import TrialFailed
+    from bayesopt.laws.annealing import AnnealingLaw
+    from bayesopt.laws.batch_transfer import BatchTransfer
+    from bayesopt.laws.chinchilla import ChinchillaLaw
+    from bayesopt.laws.deepseek import DeepSeekRule
+    from bayesopt.laws.last_good import LastGood
+    from bayesopt.laws.multi_power import MultiPowerLaw
+    from bayesopt.laws.power_scheduler import PowerScheduler
+    from bayesopt.laws.range_test import RangeTest
+    from bayesopt.laws.step_law import StepLaw
     from bayesopt.problem.budget import Budget, Spending
     from bayesopt.problem.constraints import LinearConstraint
     from bayesopt.problem.mean import MeanPrior
@@ -20,57 +29,85 @@ if TYPE_CHECKING:
     from bayesopt.problem.verdict import Verdict
     from bayesopt.record.trial import Trial
     from bayesopt.study import Study
+    from bayesopt.tuners.hypergradient import HypergradientTuner, hypergradient
     from bayesopt.tuners.solver import SolverTuner
+    from bayesopt.tuners.training import TrainingTuner
 
 _HOME = {
+    "AnnealingLaw": "laws.annealing",
     "AtLeast": "problem.outcomes",
     "AtMost": "problem.outcomes",
+    "BatchTransfer": "laws.batch_transfer",
     "Budget": "problem.budget",
+    "ChinchillaLaw": "laws.chinchilla",
     "Choice": "problem.parameters",
+    "DeepSeekRule": "laws.deepseek",
     "Float": "problem.parameters",
+    "HypergradientTuner": "tuners.hypergradient",
     "Int": "problem.parameters",
+    "LastGood": "laws.last_good",
     "LinearConstraint": "problem.constraints",
     "MeanPrior": "problem.mean",
+    "MultiPowerLaw": "laws.multi_power",
     "OptimalValuePrior": "problem.optimal_value",
     "OptimumPrior": "problem.priors",
+    "PowerScheduler": "laws.power_scheduler",
     "PreferencePrior": "problem.preferences",
+    "RangeTest": "laws.range_test",
     "Simplex": "problem.parameters",
     "SolverTuner": "tuners.solver",
     "Space": "problem.space",
     "Spending": "problem.budget",
+    "StepLaw": "laws.step_law",
     "Study": "study",
+    "TrainingTuner": "tuners.training",
     "Trial": "record.trial",
     "TrialFailed": "errors",
     "Verdict": "problem.verdict",
+    "hypergradient": "tuners.hypergradient",
 }
 """Where each public name lives; it is imported when it is first used, so that importing the package costs nothing."""
 
-_ROOMS = ("acquisition", "errors", "plot", "strategies")
+_ROOMS = ("acquisition", "errors", "laws", "plot", "strategies", "tuners")
 
 __all__ = [
+    "AnnealingLaw",
     "AtLeast",
     "AtMost",
+    "BatchTransfer",
     "Budget",
+    "ChinchillaLaw",
     "Choice",
+    "DeepSeekRule",
     "Float",
+    "HypergradientTuner",
     "Int",
+    "LastGood",
     "LinearConstraint",
     "MeanPrior",
+    "MultiPowerLaw",
     "OptimalValuePrior",
     "OptimumPrior",
+    "PowerScheduler",
     "PreferencePrior",
+    "RangeTest",
     "Simplex",
     "SolverTuner",
     "Space",
     "Spending",
+    "StepLaw",
     "Study",
+    "TrainingTuner",
     "Trial",
     "TrialFailed",
     "Verdict",
     "acquisition",
     "errors",
+    "hypergradient",
+    "laws",
     "plot",
     "strategies",
+    "tuners",
 ]
 
 
