@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bayesopt import acquisition, errors, plot, strategies
     from bayesopt.errors import TrialFailed
+    from bayesopt.laws.mixing import ExpMixingLaw
     from bayesopt.problem.budget import Budget, Spending
     from bayesopt.problem.constraints import LinearConstraint
     from bayesopt.problem.mean import MeanPrior
@@ -20,16 +21,21 @@ if TYPE_CHECKING:
     from bayesopt.problem.verdict import Verdict
     from bayesopt.record.trial import Trial
     from bayesopt.study import Study
+    from bayesopt.tuners.mixture import MixtureTuner
+    from bayesopt.tuners.online_mixer import OnlineMixer
 
 _HOME = {
     "AtLeast": "problem.outcomes",
     "AtMost": "problem.outcomes",
     "Budget": "problem.budget",
     "Choice": "problem.parameters",
+    "ExpMixingLaw": "laws.mixing",
     "Float": "problem.parameters",
     "Int": "problem.parameters",
     "LinearConstraint": "problem.constraints",
     "MeanPrior": "problem.mean",
+    "MixtureTuner": "tuners.mixture",
+    "OnlineMixer": "tuners.online_mixer",
     "OptimalValuePrior": "problem.optimal_value",
     "OptimumPrior": "problem.priors",
     "PreferencePrior": "problem.preferences",
@@ -50,10 +56,13 @@ __all__ = [
     "AtMost",
     "Budget",
     "Choice",
+    "ExpMixingLaw",
     "Float",
     "Int",
     "LinearConstraint",
     "MeanPrior",
+    "MixtureTuner",
+    "OnlineMixer",
     "OptimalValuePrior",
     "OptimumPrior",
     "PreferencePrior",
