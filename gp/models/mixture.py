@@ -36,7 +36,7 @@ _MEDIAN: Final = 1.5
 the RegMix table for a mean of 13 losses needed a median of 20, 19.5, 18 and 18 runs with 0.7, 1, 1.5 and 2."""
 _LEAST_SHARE: Final = 1e-12
 """Shares below this count as this in a derivative, which is infinite at 0."""
-_PRIOR_RUNS: Final = 1.0
+_PRIOR_RUNS: Final = 0.1
 """How many runs of unit spread the belief is worth that losses differ as much at one scale as at another."""
 
 
