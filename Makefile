@@ -58,12 +58,12 @@ PEERS := optuna ax-platform smac bayesian-optimization
 .venv-bench/.stamp: pyproject.toml benchmarks/constraints.txt
 	$(call environment,.venv-bench)
 	$(BENCH_PY) -m pip install -c benchmarks/constraints.txt torch
-	$(BENCH_PY) -m pip install -c benchmarks/constraints.txt -e . 'botorch[pymoo]' $(PEERS) scikit-learn matplotlib
+	$(BENCH_PY) -m pip install -c benchmarks/constraints.txt -e . 'botorch[pymoo]' $(PEERS) scikit-learn matplotlib lightgbm
 	@touch $@
 
 bench: bench-setup
 	@set -e; for table in ask_time engine constrained beliefs ablation language_model structured_gp pde learning_curves \
-	    approximate_inference gpu; do \
+	    approximate_inference mixture gpu; do \
 	    echo "== benchmarks/$$table.py"; $(BENCH_PY) -u "benchmarks/$$table.py"; done
 
 tutorials: setup

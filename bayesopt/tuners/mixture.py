@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import stdtrit
 
 from bayesopt.errors import InvalidInputError
 from bayesopt.laws.mixing import proportions
-from bayesopt.problem.arguments import as_number, entries, non_negative, whole_number
+from bayesopt.problem.arguments import as_number, entries, non_negative, probability, whole_number
 from bayesopt.problem.parameters import Simplex
 from bayesopt.tuners.mixture_candidates import MixtureCandidates
 from bayesopt.tuners.mixture_data import Interval, MixtureReport, by_name, read_runs, share_caps
@@ -34,8 +35,6 @@ _CLIMBERS: Final = 8
 """and how many of them are then improved."""
 _OPENING: Final = 6
 """Runs before a model chooses: token shares, equal shares, and random ones."""
-_Z: Final = {0.8: 1.2815515655446004, 0.9: 1.6448536269514722, 0.95: 1.959963984540054}
-"""Standard deviations on either side of the mean that hold this share of a normal distribution."""
 
 
 class MixtureTuner:
@@ -240,7 +239,7 @@ class MixtureTuner:
 
         Args:
             mixture: Shares by group.
-            level: How much the intervals hold: 0.8, 0.9 or 0.95.
+            level: How much the intervals hold, between 0 and 1.
 
         Returns:
             Intervals of the target and of each loss.
@@ -254,7 +253,7 @@ class MixtureTuner:
         """The mixture to use: of least predicted target, which under noise is not always the least told.
 
         Args:
-            level: How much its intervals hold: 0.8, 0.9 or 0.95.
+            level: How much its intervals hold, between 0 and 1.
             among_runs: Whether only mixtures count that were run at the scale to be tuned for (at any, if none was);
                 otherwise the best prediction anywhere, which is what proxy runs alone can give.
 
@@ -268,12 +267,13 @@ class MixtureTuner:
         return self._report(P[int(np.argmin(self._model().target(P)[0]))], level)
 
     def _report(self, row: FloatArray, level: float) -> MixtureReport:
-        if level not in _Z:
-            raise InvalidInputError(f"level: expected one of {', '.join(map(str, _Z))}, got {level!r}.")
-        model, z = self._model(), _Z[level]
+        probability("level", level)
+        model, n = self._model(), len(self._rows)
+        # the unit of the losses is estimated from the runs, so the predictive distribution is Student's
+        width = float(stdtrit(n - 1, 0.5 * (1.0 + level))) * math.sqrt(n / (n - 1))
 
         def interval(mean: FloatArray, sd: FloatArray) -> Interval:
-            return Interval(float(mean[0]), float(mean[0] - z * sd[0]), float(mean[0] + z * sd[0]))
+            return Interval(float(mean[0]), float(mean[0] - width * sd[0]), float(mean[0] + width * sd[0]))
 
         at = row[None]
         told = [
