@@ -4,15 +4,17 @@ Baselines: RegMix's LightGBM recipe, the exponential mixing law alone, Gaussian 
 random search. Metric: runs until a mixture is within 1 % of the table's least loss, ten seeds, and, for prediction,
 rank correlations on unseen mixtures. Data: RegMix (arXiv 2407.01492), read from the folder named by BAYESOPT_DATA.
 Then mixing while a model trains, simulated and real, where the baseline is equal shares. A lost comparison stays in the
-table. About 20 minutes on one core.
+table. About 20 minutes on one core; interrupted, it goes on where it stopped.
 """
 
+import argparse
 import time
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 from mixture_sections import online, regmix
+from mixture_sections.kept import Kept
 from one_thread import restart_with_one_thread
 from tables import machine, table
 
@@ -25,16 +27,19 @@ PEERS = ("priorwise", "optuna", "lightgbm")
 
 def main() -> None:
     """Measure, print and write the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kept-only", action="store_true", help="make the tables of what was measured already")
+    kept = Kept(measure=not parser.parse_args().kept_only)
     header = machine({"version": f"{name} {version(name)}"} for name in PEERS)
     claim = (__doc__ or "").partition("About 20")[0].strip()
     sections = ["# Data mixtures: `benchmarks/mixture.py`", header, claim]
     if (regmix.DATA / "regmix.csv.gz").exists():
         sets, groups, losses = regmix.load()
-        sections += [regmix.prediction(sets), regmix.search(sets, groups, losses)]
+        sections += [regmix.prediction(sets, kept), regmix.search(sets, groups, losses, kept)]
     else:
         sections.append(f"The tables of real runs are left out: {regmix.DATA} holds no regmix.csv.gz.")
         print(sections[-1])
-    sections += [_law_recovery(), _sampling(), online.simulation(), online.language_model()]
+    sections += [_law_recovery(), _sampling(), online.simulation(kept), online.language_model(kept)]
     RESULT.write_text("\n\n".join(sections) + "\n")
     print("\n\n".join(sections))
 

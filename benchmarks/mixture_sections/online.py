@@ -13,6 +13,7 @@ import numpy as np
 from tables import table
 
 import bayesopt as bo
+from mixture_sections.kept import Kept
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "tutorials" / "language_model"))
 
@@ -102,24 +103,34 @@ METHODS = {
 """How each is made, steps eta to choose among, and the published one."""
 
 
-def simulation() -> str:
-    """The section on simulated training."""
+def _compared(make: Callable[[World, float], bo.OnlineMixer], eta: float) -> list[str]:
+    """A method's step, mean final loss and difference from equal shares."""
     uniform = np.array([simulated(seed) for seed in range(WORLDS)])
-    rows = [["equal shares", "-", f"{uniform.mean():.4f}", "0", "-", "-"]]
+    losses = np.array([simulated(seed, make, eta) for seed in range(WORLDS)])
+    gain = losses - uniform
+    return [
+        f"{eta:g}",
+        f"{losses.mean():.4f}",
+        f"{gain.mean():+.4f} ± {gain.std(ddof=1) / np.sqrt(WORLDS):.4f}",
+        f"{(gain < 0).sum()} of {WORLDS}",
+        f"{gain.max():+.4f}",
+    ]
+
+
+def simulation(kept: Kept) -> str:
+    """The section on simulated training."""
+    rows = kept.row(
+        "simulation",
+        "equal shares",
+        lambda: ["-", f"{np.mean([simulated(seed) for seed in range(WORLDS)]):.4f}", "0", "-", "-"],
+    )
     for name, (make, etas, published) in METHODS.items():
-        steps = ("published step", published), ("step chosen on other worlds", _chosen(make, etas))
-        for label, eta in steps:
-            losses = np.array([simulated(seed, make, eta) for seed in range(WORLDS)])
-            gain = losses - uniform
-            rows.append([
-                f"{name}, {label}",
-                f"{eta:g}",
-                f"{losses.mean():.4f}",
-                f"{gain.mean():+.4f} ± {gain.std(ddof=1) / np.sqrt(WORLDS):.4f}",
-                f"{(gain < 0).sum()} of {WORLDS}",
-                f"{gain.max():+.4f}",
-            ])
-            print(*rows[-1], flush=True)
+        rows += kept.row("simulation", f"{name}, published step", lambda m=make, eta=published: _compared(m, eta))
+        rows += kept.row(
+            "simulation",
+            f"{name}, step chosen on {len(DEVELOPMENT)} other worlds",
+            lambda m=make, etas=etas: _compared(m, _chosen(m, etas)),
+        )
     return (
         f"Simulated training, {WORLDS} worlds of {GROUPS} groups, {STEPS} steps: mean final loss, and its difference "
         "from equal shares (below 0 is better).\n\n"
@@ -127,31 +138,30 @@ def simulation() -> str:
     )
 
 
-def language_model() -> str:
+def _trained(run: Callable[[int], tuple[float, np.ndarray]]) -> list[str]:
+    """Final target losses by seed, and the mean of the last proportions."""
+    runs = [run(seed) for seed in range(SEEDS)]
+    shares = np.mean([p for _, p in runs], 0)
+    return [*(f"{loss:.4f}" for loss, _ in runs), " / ".join(f"{share:.2f}" for share in shares)]
+
+
+def language_model(kept: Kept) -> str:
     """The section on a real, small training."""
-    methods = {
+    methods: dict[str, Callable[[int], tuple[float, np.ndarray]]] = {
         "equal shares": lambda seed: _language_model(seed, None),
         "target's shares": lambda seed: _language_model(seed, None, by_target=True),
         "Aioli (eta 0.1, as published)": lambda seed: _language_model(seed, 0.1),
         "Aioli (eta 1)": lambda seed: _language_model(seed, 1.0),
     }
-    found: dict[str, list[tuple[float, np.ndarray]]] = {}
-    for name, run in methods.items():
-        found[name] = [run(seed) for seed in range(SEEDS)]
-        print(name, [f"{loss:.4f}" for loss, _ in found[name]], flush=True)
-    uniform = np.array([loss for loss, _ in found["equal shares"]])
     rows = []
-    for name, runs in found.items():
-        losses = np.array([loss for loss, _ in runs])
-        shares = np.mean([p for _, p in runs], 0)
-        gain = losses - uniform
-        rows.append([
-            name,
-            *(f"{loss:.4f}" for loss in losses),
-            "0" if name == "equal shares" else f"{gain.mean():+.4f} ± {gain.std(ddof=1) / np.sqrt(SEEDS):.4f}",
-            " / ".join(f"{share:.2f}" for share in shares),
-        ])
-    head = ["method", *(f"seed {seed}" for seed in range(SEEDS)), "difference ± standard error", "last shares"]
+    for name, run in methods.items():
+        rows += kept.row("language model", name, lambda run=run: _trained(run))
+    if rows:
+        uniform = np.array([float(cell) for cell in rows[0][1 : SEEDS + 1]])
+        for row in rows:
+            gain = np.array([float(cell) for cell in row[1 : SEEDS + 1]]) - uniform
+            row.append(f"{gain.mean():+.4f} ± {gain.std(ddof=1) / np.sqrt(SEEDS):.4f}" if row is not rows[0] else "0")
+    head = ["method", *(f"seed {seed}" for seed in range(SEEDS)), "last shares", "difference ± standard error"]
     return (
         f"The language model of `make tune`, {LM_STEPS} steps, domains {', '.join(DOMAINS)}: final target loss in nats "
         "a byte, each seed the same weights to start from; the sweeps' steps count.\n\n" + table(head, rows)

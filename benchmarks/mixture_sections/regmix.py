@@ -21,6 +21,7 @@ from tables import table
 import bayesopt as bo
 from gp.models.exact import ExactGP
 from gp.models.mixture import MixtureGP
+from mixture_sections.kept import Kept
 
 DATA = Path(os.environ.get("BAYESOPT_DATA", Path(__file__).parents[2] / ".." / "shared" / "data")) / "regmix"
 SEEDS = range(10)
@@ -99,7 +100,35 @@ def _gap(guess: np.ndarray, truth: np.ndarray) -> float:
     return float((truth[np.argmin(guess)] - truth.min()) / (np.median(truth) - truth.min()))
 
 
-def prediction(sets: dict[str, Runs]) -> str:
+def _scores(sets: dict[str, Runs], fit: Callable[..., Callable[[np.ndarray], np.ndarray]]) -> list[str]:
+    """What the table says of a model."""
+    A = sets["A"]
+    scores, seconds, predicted = [], [], {key: [] for key in ("B", "B60", "C")}
+    for i in range(A.Y.shape[1]):
+        started = time.process_time()
+        model = fit(A.P, A.Y[:, i])
+        seconds.append(time.process_time() - started)
+        for key in predicted:
+            predicted[key].append(model(sets[key].P))
+        truth, guess = sets["B"].Y[:, i], predicted["B"][-1]
+        explained = 1 - np.square(guess - truth).sum() / np.square(truth - truth.mean()).sum()
+        scores.append([explained, np.abs(guess - truth).mean()])
+    rho = {
+        key: np.mean([spearmanr(guess, sets[key].Y[:, i])[0] for i, guess in enumerate(guesses)])
+        for key, guesses in predicted.items()
+    }
+    gaps = [np.mean(list(map(_gap, predicted[key], sets[key].Y.T))) for key in ("B", "C")]
+    r2, mae = np.mean(scores, 0)
+    return [
+        f"{rho['B']:.3f}, {r2:.3f}, {mae:.3f}",
+        f"{rho['B60']:.3f}",
+        f"{rho['C']:.3f}",
+        f"{gaps[0]:.3f} / {gaps[1]:.3f}",
+        f"{np.max(seconds):.2g}",
+    ]
+
+
+def prediction(sets: dict[str, Runs], kept: Kept) -> str:
     """The section on prediction."""
     methods = {
         "linear": _linear,
@@ -111,31 +140,7 @@ def prediction(sets: dict[str, Runs]) -> str:
     }
     A, rows = sets["A"], []
     for name, fit in methods.items():
-        scores, seconds, predicted = [], [], {key: [] for key in ("B", "B60", "C")}
-        for i in range(A.Y.shape[1]):
-            started = time.process_time()
-            model = fit(A.P, A.Y[:, i])
-            seconds.append(time.process_time() - started)
-            for key in predicted:
-                predicted[key].append(model(sets[key].P))
-            truth, guess = sets["B"].Y[:, i], predicted["B"][-1]
-            explained = 1 - np.square(guess - truth).sum() / np.square(truth - truth.mean()).sum()
-            scores.append([explained, np.abs(guess - truth).mean()])
-        rho = {
-            key: np.mean([spearmanr(guess, sets[key].Y[:, i])[0] for i, guess in enumerate(guesses)])
-            for key, guesses in predicted.items()
-        }
-        gaps = [np.mean(list(map(_gap, predicted[key], sets[key].Y.T))) for key in ("B", "C")]
-        r2, mae = np.mean(scores, 0)
-        rows.append([
-            name,
-            f"{rho['B']:.3f}, {r2:.3f}, {mae:.3f}",
-            f"{rho['B60']:.3f}",
-            f"{rho['C']:.3f}",
-            f"{gaps[0]:.3f} / {gaps[1]:.3f}",
-            f"{np.max(seconds):.2g}",
-        ])
-        print(*rows[-1], sep=" | ", flush=True)
+        rows += kept.row("prediction", name, lambda fit=fit: _scores(sets, fit))
     head = [
         "model",
         "B at 1M: rho, R2, MAE",
@@ -262,7 +267,16 @@ def _target(runs: Runs, losses: list[str], target: str | None) -> np.ndarray:
     return runs.Y.mean(1) if target is None else runs.Y[:, losses.index(target)]
 
 
-def search(sets: dict[str, Runs], groups: list[str], losses: list[str]) -> str:
+def _searches(run: Callable[[str | None, int], int], targets: tuple[str | None, ...], seeds: range) -> list[str]:
+    """Median and most of the runs that a method needs for each target, and its seconds."""
+    cells, started = [], time.process_time()
+    for target in targets:
+        found = [run(target, seed) for seed in seeds]
+        cells.append(", ".join(f"> {CAP}" if n > CAP else f"{n:g}" for n in (np.median(found), max(found))))
+    return [*cells, f"{time.process_time() - started:.0f}"]
+
+
+def search(sets: dict[str, Runs], groups: list[str], losses: list[str], kept: Kept) -> str:
     """The section on search."""
     runs = Runs(np.vstack([sets["A"].P, sets["B"].P]), np.vstack([sets["A"].Y, sets["B"].Y]))
     targets = ("pile_cc", "github", None)
@@ -285,14 +299,8 @@ def search(sets: dict[str, Runs], groups: list[str], losses: list[str]) -> str:
     expected = [f"{(len(y) + 1) / (_within(y).sum() + 1):.1f} expected" for y in ys.values()]
     rows.append(["random search", *expected, "-"])
     for name, (run, seeds) in methods.items():
-        cells, started = [], time.process_time()
-        for target in targets:
-            found = [run(target, seed) for seed in seeds]
-            middle, most = np.median(found), max(found)
-            cells.append(" , ".join(f"> {CAP}" if n > CAP else f"{n:g}" for n in (middle, most)).replace(" ,", ","))
-        seconds = time.process_time() - started
-        rows.append([name + (f" ({len(seeds)} seeds)" if len(seeds) < len(SEEDS) else ""), *cells, f"{seconds:.0f}"])
-        print(*rows[-1], sep=" | ", flush=True)
+        shown = name + (f" ({len(seeds)} seeds)" if len(seeds) < len(SEEDS) else "")
+        rows += kept.row("search", shown, lambda run=run, seeds=seeds: _searches(run, targets, seeds))
     return (
         f"Search: {len(runs.P)} mixtures at 1M, of which each run picks one; {START} random ones to start from, the "
         f"same for all methods, which count; {len(SEEDS)} seeds. Runs until a loss within 1 % of the table's least: "

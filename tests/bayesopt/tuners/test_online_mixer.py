@@ -66,6 +66,18 @@ def test_no_group_ever_gets_more_than_the_bound_times_another():
     assert p.max() / p.min() == pytest.approx(np.exp(0.2))
 
 
+def test_training_ends_lower_than_on_equal_shares_where_one_group_teaches_most():
+    mixer = bo.OnlineMixer(3, eta=3.0, ema=0.5, h=0.5, rounds=1, steps=5, update_steps=100)
+    mixed, equal = LinearTraining(A3, [3.0, 3.0, 3.0]), LinearTraining(A3, [3.0, 3.0, 3.0])
+    mixed.run(mixer, 20)
+    equal.train(np.full(3, 1 / 3), 20 * 100)
+    # shares tend to softmax(3 colsum(A) / sum(A)), and only 15 of 100 steps go into sweeps, which are equal on average
+    p = np.exp(3.0 * A3.sum(0) / A3.sum())
+    expected = 2000 * A3.sum(0) @ (0.85 * (p / p.sum() - 1 / 3))
+    assert equal.losses.sum() - mixed.losses.sum() == pytest.approx(expected, rel=1e-6)
+    assert expected > 0.1
+
+
 def test_a_round_takes_exactly_its_steps():
     mixer = bo.OnlineMixer(3, rounds=4, steps=6, update_steps=250)
     mixer.observe([1.0, 1.0, 1.0])
