@@ -133,7 +133,9 @@ def simulation(kept: Kept) -> str:
         )
     return (
         f"Simulated training, {WORLDS} worlds of {GROUPS} groups, {STEPS} steps: mean final loss, and its difference "
-        "from equal shares (below 0 is better).\n\n"
+        "from equal shares (below 0 is better). Not counted are the steps that DoReMi trains its reference for, "
+        f"{STEPS}, and Skill-it its graph, {GROUPS * (STEPS // 10)}; Aioli's sweeps are steps of the run itself, three "
+        "tenths of it.\n\n"
         + table(["method", "eta", "final loss", "difference ± standard error", "better", "worst difference"], rows)
     )
 
