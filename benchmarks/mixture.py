@@ -40,6 +40,8 @@ def main() -> None:
         sections.append(f"The tables of real runs are left out: {regmix.DATA} holds no regmix.csv.gz.")
         print(sections[-1])
     sections += [_law_recovery(), _sampling(), online.simulation(kept), online.language_model(kept)]
+    if kept.missing:
+        sections.append("Not measured yet: " + "; ".join(kept.missing) + ".")
     RESULT.write_text("\n\n".join(sections) + "\n")
     print("\n\n".join(sections))
 

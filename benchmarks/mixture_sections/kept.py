@@ -18,6 +18,7 @@ class Kept:
             measure: Whether rows that are missing are measured; otherwise they are left out of the tables.
         """
         self._measure = measure
+        self.missing: list[str] = []
         self._rows: dict[str, list[str]] = json.loads(FILE.read_text()) if FILE.exists() else {}
 
     def row(self, section: str, name: str, measured: Callable[[], list[str]]) -> list[list[str]]:
@@ -25,6 +26,7 @@ class Kept:
         key = f"{section}: {name}"
         if key not in self._rows:
             if not self._measure:
+                self.missing.append(key)
                 return []
             self._rows[key] = measured()
             FILE.parent.mkdir(parents=True, exist_ok=True)
