@@ -58,7 +58,7 @@ PEERS := optuna ax-platform smac bayesian-optimization
 .venv-bench/.stamp: pyproject.toml benchmarks/constraints.txt
 	$(call environment,.venv-bench)
 	$(BENCH_PY) -m pip install -c benchmarks/constraints.txt torch
-	$(BENCH_PY) -m pip install -c benchmarks/constraints.txt -e '.[pyamg]' 'botorch[pymoo]' $(PEERS) scikit-learn matplotlib
+	$(BENCH_PY) -m pip install -c benchmarks/constraints.txt -e '.[pyamg]' 'botorch[pymoo]' $(PEERS) scikit-learn matplotlib lightgbm
 	@touch $@
 
 bench: bench-setup

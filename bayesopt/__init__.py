@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from bayesopt.laws.chinchilla import ChinchillaLaw
     from bayesopt.laws.deepseek import DeepSeekRule
     from bayesopt.laws.last_good import LastGood
+    from bayesopt.laws.mixing import ExpMixingLaw
     from bayesopt.laws.multi_power import MultiPowerLaw
     from bayesopt.laws.power_scheduler import PowerScheduler
     from bayesopt.laws.range_test import RangeTest
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from bayesopt.record.trial import Trial
     from bayesopt.study import Study
     from bayesopt.tuners.hypergradient import HypergradientTuner, hypergradient
+    from bayesopt.tuners.mixture import MixtureTuner
+    from bayesopt.tuners.online_mixer import OnlineMixer
     from bayesopt.tuners.solver import SolverTuner
     from bayesopt.tuners.training import TrainingTuner
 
@@ -42,6 +45,7 @@ _HOME = {
     "ChinchillaLaw": "laws.chinchilla",
     "Choice": "problem.parameters",
     "DeepSeekRule": "laws.deepseek",
+    "ExpMixingLaw": "laws.mixing",
     "Float": "problem.parameters",
     "HypergradientTuner": "tuners.hypergradient",
     "Int": "problem.parameters",
@@ -49,6 +53,8 @@ _HOME = {
     "LinearConstraint": "problem.constraints",
     "MeanPrior": "problem.mean",
     "MultiPowerLaw": "laws.multi_power",
+    "MixtureTuner": "tuners.mixture",
+    "OnlineMixer": "tuners.online_mixer",
     "OptimalValuePrior": "problem.optimal_value",
     "OptimumPrior": "problem.priors",
     "PowerScheduler": "laws.power_scheduler",
@@ -79,13 +85,16 @@ __all__ = [
     "ChinchillaLaw",
     "Choice",
     "DeepSeekRule",
+    "ExpMixingLaw",
     "Float",
     "HypergradientTuner",
     "Int",
     "LastGood",
     "LinearConstraint",
     "MeanPrior",
+    "MixtureTuner",
     "MultiPowerLaw",
+    "OnlineMixer",
     "OptimalValuePrior",
     "OptimumPrior",
     "PowerScheduler",

@@ -12,6 +12,7 @@ from gp.models.kronecker import KroneckerGP
 from gp.models.laplace import LaplaceGP
 from gp.models.laplace_net import LaplaceNetSurrogate
 from gp.models.latent_kronecker import LatentKroneckerGP
+from gp.models.mixture import MixtureGP
 from gp.models.single_task import to_single_task_gp
 from gp.models.spectral_mixture import SpectralMixtureGP
 from gp.pde.problem import PDEProblem
@@ -29,6 +30,7 @@ __all__ = [
     "LaplaceGP",
     "LaplaceNetSurrogate",
     "LatentKroneckerGP",
+    "MixtureGP",
     "PDEProblem",
     "SpectralMixtureGP",
     "SpectralMixtureKernel",

@@ -12,6 +12,7 @@ from bayesopt.laws.chinchilla import ChinchillaLaw
 from bayesopt.laws.curves import Curve
 from bayesopt.laws.deepseek import DeepSeekRule
 from bayesopt.laws.last_good import LastGood
+from bayesopt.laws.mixing import ExpMixingLaw
 from bayesopt.laws.multi_power import MultiPowerLaw
 from bayesopt.laws.power_scheduler import PowerScheduler
 from bayesopt.laws.range_test import RangeTest
@@ -25,6 +26,7 @@ __all__ = [
     "ChinchillaLaw",
     "Curve",
     "DeepSeekRule",
+    "ExpMixingLaw",
     "LastGood",
     "Law",
     "MultiPowerLaw",
