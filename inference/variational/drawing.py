@@ -63,6 +63,8 @@ class Drawn:
     """Sum of log q over the sites of each strategy by score."""
     log_enumerated: Tensor | None = None
     """Log probability of the enumerated values."""
+    n_lead: int = 1
+    """Particles' dimension and those of enumerated sites."""
 
 
 class Sampler:
@@ -108,7 +110,8 @@ class Sampler:
             return value if instead is None else instead.get(name, value)
 
         done = call.run(self.guide, draw if learning else draw_plainly, lead=lead, nesting=self.layout.nesting)
-        drawn = Drawn(done.values(), done, self.layout.total(done.sites))
+        n_lead = 1 + len(enumerated)
+        drawn = Drawn(done.values(), done, self.layout.total(done.sites, n_lead), n_lead=n_lead)
         self._add_scores(drawn, done.latent(), self.strategies)
         for name in enumerated:
             part = self.layout.reduced(done.sites[name].log_prob())
@@ -154,7 +157,7 @@ class Sampler:
         nesting = self.layout.nesting
         if self.marginal is None:
             done = call.run(self.guide, _draw_what_follows, lead=(n_points,), nesting=nesting, values=given)
-            return self.layout.total(done.sites)
+            return self.layout.total(done.sites, 1)
         lead, kept = (N_AUXILIARY, n_points), dict(given)
         values = kept
         if self.marginal.proposal is not None:
@@ -195,12 +198,12 @@ class Sampler:
     ) -> Tensor:
         """`log g(keep, u) - log r(u)` of a run of the guide, `lead x B`."""
         if marginal.proposal is None:  # r is what the guide draws u from, so that only the kept sites are left
-            return self.layout.total({name: site for name, site in done.sites.items() if name in kept})
+            return self.layout.total({name: site for name, site in done.sites.items() if name in kept}, len(lead))
         auxiliary = {name: value for name, value in done.values().items() if name not in kept}
         back = call.run(
             marginal.proposal, refuse, kept, lead=lead, nesting=self.layout.nesting, values=auxiliary
         )
-        return self.layout.total(done.sites) - self.layout.total(back.sites)
+        return self.layout.total(done.sites, len(lead)) - self.layout.total(back.sites, len(lead))
 
     def _add_scores(self, drawn: Drawn, sites: Mapping[str, Site], strategies: Mapping[str, str]) -> None:
         for name, site in sites.items():

@@ -241,7 +241,7 @@ class Estimator:
 
     def _log_p(self, call: Call, drawn: Drawn, values: Mapping[str, Tensor]) -> Tensor:
         done = call.run(self.model, refuse, nesting=self.layout.nesting, values=values, indices=drawn.run.indices)
-        return self.layout.total(done.sites)
+        return self.layout.total(done.sites, drawn.n_lead)
 
     def _weights(self, call: Call, drawn: Drawn) -> Weights:
         if self.objective.draws == "reparameterised":
@@ -252,7 +252,7 @@ class Estimator:
             if self.sampler.marginal is not None:
                 raise _needs_exact_density(self.objective)
             done = self.sampler.again(call, drawn, drawn.run.chosen(), self.n_particles)
-            return self.layout.total(done.sites)
+            return self.layout.total(done.sites, drawn.n_lead)
 
         return Weights(log_p, log_q, held=held)
 
@@ -270,7 +270,7 @@ class Estimator:
         again = self.sampler.again(call, drawn, given, self.n_particles)
         log_p, log_q = torch.broadcast_tensors(self._log_p(call, drawn, again.values()), drawn.log_q)
         factors.append(torch.ones_like(log_p))
-        return Weights(log_p, log_q, held=lambda: self.layout.total(again.sites), scale_paths=factors.append)
+        return Weights(log_p, log_q, held=lambda: self.layout.total(again.sites, 1), scale_paths=factors.append)
 
     def _particles(self, drawn: Drawn, weights: Weights) -> tuple[Tensor, Tensor]:
         """h of each particle and the probability of its enumerated values, `E.. x K x B`."""

@@ -28,6 +28,8 @@ _LEAST_PARTICLES: Final = {"adam": 8, "lbfgs": 64}
 """Of an estimate by default: a fixed set of random numbers must stand for all of them."""
 _WINDOW: Final = 100
 """Steps whose mean is compared with that of the steps before."""
+_LEAST_GAIN: Final = 1e-3
+"""Nats by which a window must be better than the last, also where there is no noise."""
 _CUTS: Final = 2
 """How often a plateau makes the steps ten times shorter before it ends the search."""
 _MAX_NORM: Final = 10.0
@@ -63,8 +65,8 @@ def fit(
     of the programs' plates, as in Pyro's vectorised objectives. Pyro's parameter store and torch's generator are left as
     they are; parameters of modules are moved in place.
 
-    Adam stops at a plateau: no window of 100 steps better than the last by more than its standard error, twice, after
-    steps a tenth and a hundredth as long. Where the guide cannot be right, k-hat tells.
+    Adam stops at a plateau: no window of 100 steps better than the last by more than its standard error or a thousandth of a nat,
+    twice, after steps a tenth and a hundredth as long. Where the guide cannot be right, k-hat tells.
 
     Args:
         model: A Pyro program that takes the arguments.
@@ -170,11 +172,11 @@ def _follow(
         gradients = _gradients(surrogate, leaves)
         norm = torch.nn.utils.get_total_norm(gradients)
         values.append(value)
-        if not math.isfinite(float(norm)):
+        if not math.isfinite(float(norm + value)):
             n_skipped, n_in_a_row = n_skipped + 1, n_in_a_row + 1
             if n_in_a_row > _MAX_SKIPPED:
                 raise InferenceError(
-                    f"fit: {n_in_a_row} steps in a row had no finite gradient, the last at an objective of "
+                    f"fit: {n_in_a_row} steps in a row had no finite value and gradient, the last an objective of "
                     f"{float(value):g}. Likely causes: (a) a guide whose draws the model gives no density, check their "
                     "supports; (b) too long steps: lower rate; (c) data that are not finite."
                 )
@@ -205,7 +207,7 @@ def _follow(
 def _is_flat(values: Tensor) -> bool:
     before, after = values[torch.isfinite(values)].chunk(2)
     se = (before.var() / len(before) + after.var() / len(after)).sqrt()
-    return not bool(after.mean() - before.mean() > se)
+    return not bool(after.mean() - before.mean() > se.clamp_min(_LEAST_GAIN))
 
 
 def _search_on_fixed_draws(

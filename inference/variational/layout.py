@@ -68,18 +68,28 @@ class Layout:
         whole = log_prob.sum(summed) if summed else log_prob
         return whole.unsqueeze(-1) if self.dim is None else whole
 
-    def total(self, sites: Mapping[str, Site]) -> Tensor:
+    def total(self, sites: Mapping[str, Site], n_lead: int) -> Tensor:
         """Log density of sites together, scaled for subsampling but for the independent plate's.
 
         Args:
             sites: Which.
+            n_lead: How many lead dimensions there can be.
 
         Returns:
             `lead x B`, or what broadcasts to it.
+
+        Raises:
+            InvalidInputError: If a site has more dimensions: its program does not let particles be.
         """
         whole: Any = 0.0
-        for site in sites.values():
+        for name, site in sites.items():
             part = self.reduced(site.log_prob())
+            if part.dim() > n_lead + 1:
+                raise InvalidInputError(
+                    f"site {name!r}: with particles left of {self.nesting} dimensions of plates its batch has shape "
+                    f"{tuple(site.fn.batch_shape)}, which is one too many. Programs run on many particles at once: draws "
+                    "gain dimensions on the left, so count from the right, as in (X * w).sum(-1)."
+                )
             scale = site.scale if self.dim is None else site.scale / self.factor
             whole = whole + (part if isinstance(scale, float | int) and scale == 1.0 else part * scale)
         return whole if isinstance(whole, Tensor) else torch.zeros(1)

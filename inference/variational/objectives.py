@@ -110,7 +110,7 @@ def IWELBO(k: int) -> Objective:  # noqa: N802  # as the field writes it, beside
     Example:
         >>> log_p = torch.tensor([[0.0], [math.log(3.0)]])
         >>> IWELBO(2)(Weights(log_p, torch.zeros(2, 1))).exp()
-        tensor([2.0000])
+        tensor([2.])
     """
     _check_group(k)
     return Objective(lambda weights: _log_mean_exp(weights.log_w, k), additive=k == 1, group=k, name=f"IWELBO({k})")

@@ -21,7 +21,7 @@ positive = dist.constraints.positive
 def regression(X, y, noise=0.5):
     w = pyro.sample("w", dist.Normal(torch.zeros(X.shape[1], dtype=X.dtype, device=X.device), 1.0).to_event(1))
     with pyro.plate("data", len(y)):
-        pyro.sample("y", dist.Normal((X @ w[..., None]).squeeze(-1), noise), obs=y)
+        pyro.sample("y", dist.Normal((X * w).sum(-1), noise), obs=y)
 
 
 @pytest.fixture
@@ -34,22 +34,24 @@ def exact(X, y, noise=0.5):
     """Mean and covariance of the weights, log evidence."""
     covariance = torch.linalg.inv(X.T @ X / noise**2 + torch.eye(3))
     evidence = torch.distributions.MultivariateNormal(torch.zeros(len(y)), X @ X.T + noise**2 * torch.eye(len(y)))
-    return covariance @ X.T @ y / noise**2, covariance, evidence.log_prob(y)
+    return covariance @ X.T @ y / noise**2, covariance, float(evidence.log_prob(y))
 
 
 @pytest.mark.parametrize("method", ["adam", "lbfgs"])
 def test_a_conjugate_model_gets_its_posterior_and_its_evidence(data, method):
     guide = AutoMultivariateNormal(regression, init_scale=0.1)
-    posterior = inference.fit(regression, guide, STL if method == "adam" else ELBO, args=data, method=method)
+    # the optimum of a fixed set of draws misses the evidence by about a parameter over twice their number each
+    how = {"objective": STL, "rate": 0.05} if method == "adam" else {"n_particles": 2000}
+    posterior = inference.fit(regression, guide, args=data, method=method, **how)
     mean, covariance, evidence = exact(*data)
     assert posterior.diagnostics["bound"] == pytest.approx(evidence, abs=1e-2)
     assert posterior.diagnostics["converged"]
     draws = posterior.sample(4000, torch.Generator().manual_seed(1))
-    # fixed draws put the optimum off by their own standard error, one of 8 to 64 of them
-    assert ((draws.mean(0) - mean).abs() < 0.2 * covariance.diagonal().sqrt()).all()
+    # 4 standard errors of the 4,000 draws, and as much again of the 2,000 fixed ones
+    assert ((draws.mean(0) - mean).abs() < 0.15 * covariance.diagonal().sqrt()).all()
     z = draws[:50]
     wanted = torch.distributions.MultivariateNormal(mean, covariance).log_prob(z)
-    assert torch.allclose(posterior.log_prob(z), wanted, atol=0.5 if method == "lbfgs" else 0.05)
+    assert torch.allclose(posterior.log_prob(z), wanted, atol=0.2)  # of sds known to 2 % in 3 dimensions
 
 
 def test_khat_tells_a_guide_that_cannot_be_right(data):
@@ -84,21 +86,28 @@ def test_nothing_is_left_behind_and_the_seed_decides_all(data):
 
 def positives():
     rate = pyro.sample("rate", dist.Gamma(torch.tensor(3.0), 2.0))
-    share = pyro.sample("share", dist.Uniform(torch.zeros(()), rate))  # its support depends on the rate
+    share = pyro.sample("share", dist.Uniform(torch.zeros(()), 2.0))
     with pyro.plate("two", 2):
         pyro.sample("x", dist.Normal(rate + share, 1.0), obs=torch.tensor([2.0, 3.0]))
 
 
-@pytest.mark.parametrize("automatic", [AutoNormal, AutoMultivariateNormal, AutoDiagonalNormal])
+def by_hand():
+    logit = dist.Normal(pyro.param("m", torch.tensor(0.0)), 1.5)
+    squeeze = [dist.transforms.SigmoidTransform(), dist.transforms.AffineTransform(0.0, 2.0)]
+    pyro.sample("share", dist.TransformedDistribution(logit, squeeze))
+    pyro.sample("rate", dist.LogNormal(pyro.param("l", torch.tensor(0.5)), 0.5))
+
+
+@pytest.mark.parametrize("automatic", [AutoNormal, AutoMultivariateNormal, AutoDiagonalNormal, None])
 def test_log_densities_are_those_of_the_draws_in_unconstrained_coordinates(automatic):
     """Importance sampling with them finds the evidence, whatever the guide: checked by a grid."""
-    guide = automatic(positives, init_scale=0.5)
+    guide = by_hand if automatic is None else automatic(positives, init_scale=0.5)
     posterior = inference.fit(positives, guide, method="lbfgs", n_steps=20)
     target = inference.from_pyro(positives)
     z = posterior.sample(20_000, torch.Generator().manual_seed(2))
     ratio = (target.log_prob(z) - posterior.log_prob(z)).exp()
     rate = torch.linspace(1e-3, 9.0, 1501)[:, None]
-    share = rate * (torch.arange(400) + 0.5) / 400
+    share = 2.0 * (torch.arange(400) + 0.5) / 400
     density = (
         torch.distributions.Gamma(3.0, 2.0).log_prob(rate)
         + sum(torch.distributions.Normal(rate + share, 1.0).log_prob(torch.tensor(x)) for x in (2.0, 3.0))
@@ -107,7 +116,7 @@ def test_log_densities_are_those_of_the_draws_in_unconstrained_coordinates(autom
     assert ratio.mean() == pytest.approx(float(grid), abs=4 * float(ratio.std()) / 20_000**0.5)
     named = posterior.draw(7, torch.Generator().manual_seed(2))
     assert named["rate"].shape == (7,)
-    assert ((named["share"] > 0) & (named["share"] < named["rate"])).all()
+    assert ((named["share"] > 0) & (named["share"] < 2)).all()
 
 
 def test_the_density_of_a_marginal_guide_is_estimated():
@@ -149,7 +158,7 @@ def test_a_model_learns_beside_its_amortised_guide(objective):
     y = 1.5 + math.sqrt(2) * torch.randn(60)
     guide = Encoder()
     posterior = inference.fit(
-        latent, guide, objective, args=(y,), n_particles=8, independent="data", n_steps=2500, rate=0.05
+        latent, guide, objective, args=(y,), n_particles=4, independent="data", n_steps=500, rate=0.05
     )
     # y ~ N(shift, 2), z | y ~ N(y / 2 + shift / 2, 1 / 2): a guide without an intercept can only come near
     if objective.group > 1:  # the tighter bound is nearer to the evidence, whose maximum is the mean of y
@@ -200,7 +209,7 @@ def test_subsampled_plates_are_scaled_up_and_share_their_members():
     evidence = float(torch.distributions.Normal(0.0, math.sqrt(2)).log_prob(y).sum())
     for independent in (None, "data"):
         posterior = inference.fit(
-            model, guide, ELBO, args=(y,), independent=independent, n_steps=1, rate=1e-9, n_check=8000
+            model, guide, args=(y,), n_particles=100, independent=independent, n_steps=1, rate=1e-9, n_check=20_000
         )
         assert posterior.diagnostics["bound"] == pytest.approx(evidence, abs=4 * posterior.diagnostics["bound_se"])
 
@@ -258,19 +267,15 @@ def test_another_place_has_the_same_density(data):
 
 def test_hopeless_searches_end_with_a_reason():
     def model():
-        pyro.sample("x", dist.Gamma(torch.tensor(1.0), 1.0))
+        x = pyro.sample("x", dist.Normal(torch.tensor(0.0), 1.0))
+        pyro.factor("f", x.log())
 
     def guide():
         pyro.sample("x", dist.Normal(pyro.param("m", torch.tensor(-9.0)), 0.1))
 
-    with pytest.raises(InferenceError, match="no finite gradient"):
-        inference.fit(lambda: pyro.factor("f", (pyro.sample("x", dist.Normal(torch.tensor(0.0), 1.0))).log()), guide)
-    with pytest.raises(InferenceError, match="where the parameters start"):
-        inference.fit(
-            lambda: pyro.factor("f", (pyro.sample("x", dist.Normal(torch.tensor(0.0), 1.0))).log()),
-            guide,
-            method="lbfgs",
-        )
+    for method, message in (("adam", "21 steps in a row"), ("lbfgs", "where the parameters start")):
+        with pyro.validation_enabled(False), pytest.raises(InferenceError, match=message):
+            inference.fit(model, guide, method=method)
 
 
 @pytest.mark.parametrize(
@@ -280,7 +285,7 @@ def test_hopeless_searches_end_with_a_reason():
         ({"n_steps": 0}, "n_steps"),
         ({"rate": 0.0}, "rate"),
         ({"n_check": 1}, "n_check"),
-        ({"independent": "data"}, "'w' is not in the plate 'data'"),
+        ({"independent": "data"}, "is not in the plate 'data'"),
         ({"objective": IWELBO(5), "n_particles": 7}, "multiple of 5"),
     ],
     ids=str,
@@ -288,6 +293,16 @@ def test_hopeless_searches_end_with_a_reason():
 def test_options_that_cannot_be_used_are_refused(data, options, message):
     with pytest.raises(InvalidInputError, match=message):
         inference.fit(regression, AutoDiagonalNormal(regression), args=data, **options)
+
+
+def test_programs_that_do_not_let_particles_be_are_refused_by_the_name_of_the_site(data):
+    def model(X, y):
+        w = pyro.sample("w", dist.Normal(torch.zeros(3), 1.0).to_event(1))
+        with pyro.plate("data", len(y)):
+            pyro.sample("y", dist.Normal((X @ w[..., None]).squeeze(-1), 1.0), obs=y)
+
+    with pytest.raises(InvalidInputError, match="'y'.*one too many.*count from the right"):
+        inference.fit(model, AutoDiagonalNormal(model), args=data)
 
 
 def test_fixed_draws_are_refused_where_they_cannot_move_or_are_too_many():
