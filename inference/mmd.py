@@ -29,9 +29,9 @@ Base = Literal["normal", "uniform"]
 def optimal_weights(u: Tensor, *, lengthscale: float, base: Base = "normal") -> Tensor:
     """Weights that make averages over simulations as good as smoothness in u allows.
 
-    They are those of Bayesian quadrature with a Gaussian kernel, `c(u, u)^-1 int c(u, v) dU(v)`: they depend on u alone,
-    so that one set serves all parameters of a simulator. Some may be negative. With more than about five numbers a
-    simulation, or where outcomes jump, there is little to gain; scrambled Sobol points for u do most of it alone.
+    They are those of Bayesian quadrature with a Gaussian kernel, `c(u, u)^-1 int c(u, v) dU(v)`: they depend on u
+    alone, so that one set serves all parameters of a simulator. Some may be negative. With more than about five numbers
+    a simulation, or where outcomes jump, there is little to gain; scrambled Sobol points for u do most of it alone.
 
     Args:
         u: Random numbers, `m x s`.

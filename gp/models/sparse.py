@@ -52,8 +52,8 @@ class SparseGP(SingleOutputModel, Module):
     """A Gaussian process of many points with Gaussian noise, seen through m inducing points.
 
     The best distribution of the inducing values is known in closed form, so that all that is searched, by L-BFGS on all
-    data, are the hyperparameters and the inducing points: a step costs `n m^2`. Noise and signal are never too sure: the
-    bound is below the evidence, and equal to it where Z holds X.
+    data, are the hyperparameters and the inducing points: a step costs `n m^2`. The bound is below the evidence, and
+    equal to it where Z holds X.
 
     Reference: Titsias 2009, "Variational Learning of Inducing Variables in Sparse Gaussian Processes"; Burt, Rasmussen
     and van der Wilk 2020, "Convergence of Sparse Variational Inference in Gaussian Processes Regression", for the
@@ -72,9 +72,7 @@ class SparseGP(SingleOutputModel, Module):
     train_Y: Tensor
     """`n x 1`."""
 
-    def __init__(
-        self, train_X: Tensor, train_Y: Tensor, *, n_inducing: int = 64, kernel: Kernel | None = None
-    ) -> None:
+    def __init__(self, train_X: Tensor, train_Y: Tensor, *, n_inducing: int = 64, kernel: Kernel | None = None) -> None:
         """Standardise the outcomes and place the inducing points where the prior is least sure.
 
         Args:

@@ -200,9 +200,7 @@ class Sampler:
         if marginal.proposal is None:  # r is what the guide draws u from, so that only the kept sites are left
             return self.layout.total({name: site for name, site in done.sites.items() if name in kept}, len(lead))
         auxiliary = {name: value for name, value in done.values().items() if name not in kept}
-        back = call.run(
-            marginal.proposal, refuse, kept, lead=lead, nesting=self.layout.nesting, values=auxiliary
-        )
+        back = call.run(marginal.proposal, refuse, kept, lead=lead, nesting=self.layout.nesting, values=auxiliary)
         return self.layout.total(done.sites, len(lead)) - self.layout.total(back.sites, len(lead))
 
     def _add_scores(self, drawn: Drawn, sites: Mapping[str, Site], strategies: Mapping[str, str]) -> None:

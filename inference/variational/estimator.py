@@ -166,9 +166,7 @@ class Estimator:
             log_w: Tensor = self._log_p(call, drawn, drawn.values) - drawn.log_q
             return log_w.expand(n, -1)
 
-    def draw(
-        self, n: int, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> dict[str, Tensor]:
+    def draw(self, n: int, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> dict[str, Tensor]:
         """Plain draws of the model's latent sites.
 
         Args:
@@ -217,9 +215,7 @@ class Estimator:
 
     # -- the estimate ---------------------------------------------------------------------------------------------
 
-    def surrogate(
-        self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def surrogate(self, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None) -> tuple[Tensor, Tensor]:
         """A scalar whose gradient estimates that of the objective, and an estimate of the objective.
 
         Args:
@@ -273,7 +269,7 @@ class Estimator:
         return Weights(log_p, log_q, held=lambda: self.layout.total(again.sites, 1), scale_paths=factors.append)
 
     def _particles(self, drawn: Drawn, weights: Weights) -> tuple[Tensor, Tensor]:
-        """h of each particle and the probability of its enumerated values, `E.. x K x B`."""
+        """H of each particle and the probability of its enumerated values, `E.. x K x B`."""
         h = self.objective(weights.particles_apart()).reshape(weights.log_p.shape)
         share = torch.ones_like(h) if drawn.log_enumerated is None else drawn.log_enumerated.exp()
         return h, share
@@ -348,7 +344,7 @@ class Estimator:
         return surrogate, value
 
     def _branched(self, call: Call, instead: Mapping[str, Tensor], seed: int) -> Tensor:
-        """h of each particle, `K x B`, with other values of a site."""
+        """H of each particle, `K x B`, with other values of a site."""
         with torch.no_grad(), seeded(seed):
             drawn = self.sampler.draw(call, self.n_particles, learning=True, instead=instead)
             return self._particles(drawn, self._weights(call, drawn))[0]

@@ -62,11 +62,11 @@ def fit(
     (no baseline), 'loo' (the mean of the other particles), 'ema' (a running mean), 'enum' (a sum over its values) or
     'mvd' (a measure-valued derivative; Normal, Poisson, Bernoulli). Without one it is reparameterised where it can be,
     else summed over where it has at most 16 values and stands alone, else 'loo'. Particles are one more dimension left
-    of the programs' plates, as in Pyro's vectorised objectives. Pyro's parameter store and torch's generator are left as
-    they are; parameters of modules are moved in place.
+    of the programs' plates, as in Pyro's vectorised objectives. Pyro's parameter store and torch's generator are left
+    as they are; parameters of modules are moved in place.
 
-    Adam stops at a plateau: no window of 100 steps better than the last by more than its standard error or a thousandth of a nat,
-    twice, after steps a tenth and a hundredth as long. Where the guide cannot be right, k-hat tells.
+    Adam stops at a plateau: no window of 100 steps better than the last by more than its standard error or a
+    thousandth of a nat, twice, after steps a tenth and a hundredth as long. K-hat tells a guide that cannot be right.
 
     Args:
         model: A Pyro program that takes the arguments.
@@ -78,8 +78,8 @@ def fit(
         n_particles: K; None for the least multiple of the objective's group from 8 on, with 'lbfgs' from 64 on.
         independent: A plate that all sites are in, such as the data of an autoencoder; the objective is then taken of
             each member and summed, which matters for all objectives but `ELBO`.
-        method: 'adam', or 'lbfgs' on one fixed set of random numbers, which needs no rate: for up to 200 latent numbers,
-            all reparameterised or summed over.
+        method: 'adam', or 'lbfgs' on one fixed set of random numbers, which needs no rate: for up to 200 latent
+            numbers, all reparameterised or summed over.
         n_steps: At most.
         rate: Length of Adam's first steps, in units of the unconstrained parameters.
         target_khat: Stop as soon as k-hat is below; None to go on to the plateau.
@@ -94,8 +94,8 @@ def fit(
         InferenceError: If the objective has no finite gradient.
 
     Reference: Becker et al. 2024, "Probabilistic Programming with Programmable Variational Inference"; Mnih and Rezende
-    2016, "Variational Inference for Monte Carlo Objectives"; Giordano, Ingram and Broderick 2024, "Black Box Variational
-    Inference with a Deterministic Objective".
+    2016, "Variational Inference for Monte Carlo Objectives"; Giordano, Ingram and Broderick 2024, "Black Box
+    Variational Inference with a Deterministic Objective".
 
     Example:
         >>> import pyro, pyro.distributions as dist

@@ -1,7 +1,7 @@
 """Where the dimensions of a program's log densities go: particles, the members of a plate, and what is summed.
 
-Alphabet. K: particles. B: members of the independent plate, 1 where there is none. lead: dimensions left of those of the
-program's own plates, K last.
+Alphabet. K: particles. B: members of the independent plate, 1 where there is none. lead: dimensions left of those of
+the program's own plates, K last.
 """
 
 from collections.abc import Mapping, Sequence
@@ -49,8 +49,8 @@ class Layout:
             found = next((one for one in site.frames if one.name == independent and one.dim is not None), None)
             if found is None:
                 raise InvalidInputError(
-                    f"independent: site {name!r} is not in the plate {independent!r}, but every site has to be, for its "
-                    "members to be estimated apart. Leave independent= out."
+                    f"independent: site {name!r} is not in the plate {independent!r}, but every site has to be, for "
+                    "its members to be estimated apart. Leave independent= out."
                 )
         return cls(nesting) if found is None else cls(nesting, found.dim, found.full_size / found.size)
 
@@ -87,8 +87,8 @@ class Layout:
             if part.dim() > n_lead + 1:
                 raise InvalidInputError(
                     f"site {name!r}: with particles left of {self.nesting} dimensions of plates its batch has shape "
-                    f"{tuple(site.fn.batch_shape)}, which is one too many. Programs run on many particles at once: draws "
-                    "gain dimensions on the left, so count from the right, as in (X * w).sum(-1)."
+                    f"{tuple(site.fn.batch_shape)}, which is one too many. Programs run on many particles at once: "
+                    "draws gain dimensions on the left, so count from the right, as in (X * w).sum(-1)."
                 )
             scale = site.scale if self.dim is None else site.scale / self.factor
             whole = whole + (part if isinstance(scale, float | int) and scale == 1.0 else part * scale)

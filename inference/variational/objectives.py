@@ -93,7 +93,7 @@ the weights are constant, the gradient has no noise at all. Reference: Roeder, W
 Landing"."""
 
 
-def IWELBO(k: int) -> Objective:  # noqa: N802  # as the field writes it, beside ELBO
+def IWELBO(k: int) -> Objective:  # as the field writes it, beside ELBO
     """The importance-weighted bound: log of the mean weight of k particles, at least the evidence lower bound.
 
     Args:
@@ -116,7 +116,7 @@ def IWELBO(k: int) -> Objective:  # noqa: N802  # as the field writes it, beside
     return Objective(lambda weights: _log_mean_exp(weights.log_w, k), additive=k == 1, group=k, name=f"IWELBO({k})")
 
 
-def Renyi(alpha: float, k: int) -> Objective:  # noqa: N802
+def Renyi(alpha: float, k: int) -> Objective:
     """Rényi's bound: the generalised mean of k weights, `log mean w^(1 - alpha) / (1 - alpha)`.
 
     Args:
@@ -141,7 +141,7 @@ def Renyi(alpha: float, k: int) -> Objective:  # noqa: N802
     )
 
 
-def CUBO(k: int, n: float = 2.0) -> Objective:  # noqa: N802
+def CUBO(k: int, n: float = 2.0) -> Objective:
     """Minus the chi upper bound, `-log mean w^n / n`: it covers all of the posterior, at the price of noise.
 
     Of finitely many particles it is biased towards the evidence; the value is a bound only as k grows.
@@ -164,7 +164,7 @@ def CUBO(k: int, n: float = 2.0) -> Objective:  # noqa: N802
     return Objective(lambda weights: -_log_mean_exp(n * weights.log_w, k) / n, group=k, name=f"CUBO({k}, {n})")
 
 
-def RWS(k: int) -> Objective:  # noqa: N802
+def RWS(k: int) -> Objective:
     """Reweighted wake-sleep, both wake phases: the model climbs `IWELBO(k)`, the guide the weighted log q.
 
     The guide learns by the forward divergence, from draws taken as numbers, so that no site needs a strategy.
@@ -192,7 +192,7 @@ def RWS(k: int) -> Objective:  # noqa: N802
     return Objective(function, draws="data", group=k, name=f"RWS({k})")
 
 
-def DReG(k: int) -> Objective:  # noqa: N802
+def DReG(k: int) -> Objective:
     """`IWELBO(k)` with the doubly reparameterised gradient, whose signal does not drown as k grows.
 
     The guide's gradient runs through the draws alone, weighted by the squared shares of the particles.

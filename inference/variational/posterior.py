@@ -161,9 +161,7 @@ class VariationalPosterior:
             raise InvalidInputError(f"z: expected `c x dim` with dim={end}, got {tuple(z.shape)}.")
         return found
 
-    def _sites_of_guide(
-        self, z: Tensor, free: Mapping[str, Tensor], values: dict[str, Tensor]
-    ) -> dict[str, Tensor]:
+    def _sites_of_guide(self, z: Tensor, free: Mapping[str, Tensor], values: dict[str, Tensor]) -> dict[str, Tensor]:
         """Values for the sites of the guide; Pyro's automatic guides draw unconstrained ones, and the others follow."""
         whole = z.reshape(len(z), *(1,) * self.estimator.layout.nesting, -1)
         automatic = {f"{name}_unconstrained": value for name, value in free.items()}

@@ -4,6 +4,7 @@ Alphabet. X: `n x d` inputs. y: outcomes, `n`. R: restarts. S: draws of all weig
 zero; m, s: mean and standard deviation of its value then. l_0: the same under the prior, whose slab is N(0, 1).
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -113,10 +114,8 @@ def fit_spike_and_slab(
     _check(X, y, widths, noise_sd, prior_inclusion, n_steps, n_restarts)
     generator = as_generator(seed)
     sizes = [X.shape[1], *widths, 1]
-    shapes = [(a + 1, b) for a, b in zip(sizes, sizes[1:], strict=False)]
-    m = [
-        (normals((n_restarts, *shape), generator, X) * math.sqrt(2.0 / shape[0])).requires_grad_() for shape in shapes
-    ]
+    shapes = [(a + 1, b) for a, b in itertools.pairwise(sizes)]
+    m = [(normals((n_restarts, *shape), generator, X) * math.sqrt(2.0 / shape[0])).requires_grad_() for shape in shapes]
     log_s, logit = ([torch.full_like(one, start, requires_grad=True) for one in m] for start in (-4.0, 3.0))
     parameters = [*m, *log_s, *logit]
     optimizer = torch.optim.Adam(parameters, lr=_RATE)

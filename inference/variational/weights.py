@@ -5,9 +5,7 @@ Alphabet. K: particles. B: members of the independent plate, 1 where there is no
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
-
 
 
 class Weights:
@@ -49,7 +47,7 @@ class Weights:
         return self.log_q if self._held is None else self._held()
 
     def scale_paths(self, factors: Tensor) -> None:
-        """Multiply what later flows back through each particle's draws; the gradient of the model's own parameters stays.
+        """Multiply what later flows back through each particle's draws, and nothing else.
 
         Args:
             factors: `K x B`, without a graph.

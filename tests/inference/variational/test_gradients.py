@@ -158,9 +158,7 @@ def chain(strategies):
     def guide():
         with pyro.plate("n", N):
             one = torch.ones(N)
-            a = pyro.sample(
-                "a", dist.Bernoulli(logits=pyro.param("la", 0.2 * one)), infer={"grad": strategies[0]}
-            )
+            a = pyro.sample("a", dist.Bernoulli(logits=pyro.param("la", 0.2 * one)), infer={"grad": strategies[0]})
             x = pyro.sample(
                 "x",
                 dist.Normal(pyro.param("m", 0.1 * one) + 0.5 * a, pyro.param("s", 0.8 * one)),
@@ -182,8 +180,7 @@ def exact_chain():
         qa = dist.Bernoulli(logits=la).log_prob(torch.tensor(a))
         x = m + 0.5 * a + s * nodes
         qx = dist.Normal(m + 0.5 * a, s).log_prob(x)
-        for b in (0.0, 1.0):
-            b = torch.tensor(b)
+        for b in torch.tensor([0.0, 1.0]):
             qb = dist.Bernoulli(logits=lb + 0.4 * x).log_prob(b)
             log_p = dist.Bernoulli(torch.tensor(0.3)).log_prob(torch.tensor(a)) + dist.Normal(a, 1.0).log_prob(x)
             log_p = log_p + dist.Bernoulli(logits=x).log_prob(b)
@@ -368,5 +365,5 @@ def test_too_many_measure_valued_parameters_are_refused():
         pyro.sample("x", dist.Normal(loc, scale).to_event(1), infer={"grad": "mvd"})
 
     estimator = Estimator(model, guide, ELBO, n_particles=1)
-    with estimator.open(), pytest.raises(InvalidInputError, match="'x'.*80 scalar"):
+    with estimator.open(), pytest.raises(InvalidInputError, match=r"'x'.*80 scalar"):
         estimator.prepare()
