@@ -5,7 +5,7 @@ weights of simulations, `m`. c: kernel on u, with lengthscale l. k: kernel on ou
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Final, Literal
 
 import torch
@@ -153,9 +153,7 @@ def fit_mmd(
     """
 
     def log_prob(theta: Tensor) -> Tensor:
-        distances: Sequence[Tensor] = [
-            squared_mmd(simulate(one, u), Y, lengthscale=lengthscale, weights=weights) for one in theta
-        ]
+        distances = [squared_mmd(simulate(one, u), Y, lengthscale=lengthscale, weights=weights) for one in theta]
         return -torch.stack(distances) * _PRECISION
 
     if starts.dim() != 2:
