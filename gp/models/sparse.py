@@ -78,7 +78,7 @@ class SparseGP(SingleOutputModel, Module):
         Args:
             train_X: Features, `n x d`, in any units.
             train_Y: Outcomes, `n x 1`.
-            n_inducing: Inducing points, m; at most n are used.
+            n_inducing: Inducing points at most, m; fewer where those leave nothing open.
             kernel: Prior covariance of y; None for Matérn-5/2 with a lengthscale a feature and a learned variance.
 
         Raises:
@@ -99,17 +99,19 @@ class SparseGP(SingleOutputModel, Module):
             noise_constraint=GreaterThan(_NOISE_FLOOR, transform=torch.exp, inv_transform=torch.log),
         ).to(train_X)
         self.likelihood.noise = train_X.new_tensor(_NOISE_START)
+        self._n_inducing = n_inducing
         self.inducing_points = torch.nn.Parameter(self._allocated(n_inducing))
         self._conditioned: tuple[list[Tensor], _Solved] | None = None
 
     def _allocated(self, n_inducing: int) -> Tensor:
         with torch.no_grad():
-            return GreedyVarianceReduction().allocate_inducing_points(
+            Z: Tensor = GreedyVarianceReduction().allocate_inducing_points(
                 inputs=self.train_X,
                 covar_module=self.kernel,
                 num_inducing=min(n_inducing, len(self.train_X)),
                 input_batch_shape=torch.Size(),
             )
+        return Z.clone()
 
     # -- hyperparameters ------------------------------------------------------------------------------------------
 
@@ -164,8 +166,7 @@ class SparseGP(SingleOutputModel, Module):
             )
         finally:
             self.inducing_points.requires_grad_(True)
-        with torch.no_grad():
-            self.inducing_points.copy_(self._allocated(len(self.inducing_points)))
+        self.inducing_points = torch.nn.Parameter(self._allocated(self._n_inducing))
         return fit_hyperparameters(self, self.evidence, n_draws=0, max_iterations=max_iterations)
 
     # -- prediction -----------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ import warnings
 import torch
 from botorch.exceptions.warnings import InputDataWarning
 from botorch.models.approximate_gp import SingleTaskVariationalGP
+from botorch.models.utils.gpytorch_modules import get_covar_module_with_dim_scaled_prior
 from botorch.models.utils.inducing_point_allocators import GreedyVarianceReduction
 from gpytorch.kernels.kernel import Kernel
 from gpytorch.likelihoods.likelihood import Likelihood
@@ -57,7 +58,7 @@ class SparseVariationalGP(SingleTaskVariationalGP):
             train_X: Features, `n x d`, scaled so that a side has length about 1, as BoTorch's kernel priors expect.
             train_Y: Observations, `n x 1`, of the kind that the likelihood takes.
             likelihood: Of an observation given its latent value, one of GPyTorch's.
-            n_inducing: m; at most n are used.
+            n_inducing: m at most; fewer where those leave nothing open.
             kernel: Prior covariance; None for BoTorch's default.
 
         Raises:
@@ -71,7 +72,11 @@ class SparseVariationalGP(SingleTaskVariationalGP):
             )
         if n_inducing < 1:
             raise InvalidDataError(f"n_inducing: expected at least 1, got {n_inducing}.")
-        m = min(n_inducing, len(train_X))
+        kernel = get_covar_module_with_dim_scaled_prior(train_X.shape[-1]).to(train_X) if kernel is None else kernel
+        with torch.no_grad():  # fewer than asked for, where those leave nothing open
+            Z = GreedyVarianceReduction().allocate_inducing_points(
+                train_X, kernel, min(n_inducing, len(train_X)), torch.Size()
+            )
         with warnings.catch_warnings():  # labels and counts are not meant to be standardised
             warnings.simplefilter("ignore", InputDataWarning)
             super().__init__(
@@ -80,9 +85,8 @@ class SparseVariationalGP(SingleTaskVariationalGP):
                 likelihood=likelihood.to(train_X),
                 covar_module=kernel,
                 learn_inducing_points=False,
-                variational_distribution=NaturalVariationalDistribution(m).to(train_X),
-                inducing_points=m,
-                inducing_point_allocator=GreedyVarianceReduction(),
+                variational_distribution=NaturalVariationalDistribution(len(Z)).to(train_X),
+                inducing_points=Z,
             )
         self.to(train_X)
 
@@ -124,7 +128,9 @@ class SparseVariationalGP(SingleTaskVariationalGP):
         mll = VariationalELBO(self.likelihood, self.model, num_data=len(Y))
         natural = set(self.model.variational_parameters())
         others = [one for one in self.parameters() if one not in natural and one.requires_grad]
-        steps = [NGD(list(natural), num_data=len(Y), lr=natural_rate), torch.optim.Adam(others, lr=rate)]
+        steps: list[torch.optim.Optimizer] = [NGD(list(natural), num_data=len(Y), lr=natural_rate)]
+        if others:
+            steps.append(torch.optim.Adam(others, lr=rate))
         self.train()
         bounds: list[float] = []
         # likelihoods that integrate by sampling draw from the global generator

@@ -46,8 +46,9 @@ def test_with_every_point_inducing_it_is_the_exact_process():
 
 def test_the_bound_is_below_the_evidence_and_rises_with_the_inducing_points():
     X, Y = data()
-    bounds = [SparseGP(X, Y, n_inducing=m).evidence().item() for m in (2, 5, 15, 40)]
-    evidence = float(exact(SparseGP(X, Y, n_inducing=2), X[:1])[0])
+    with torch.no_grad():
+        bounds = [float(SparseGP(X, Y, n_inducing=m).evidence()) for m in (2, 5, 15, 40)]
+        evidence = float(exact(SparseGP(X, Y, n_inducing=2), X[:1])[0])
     assert all(a < b for a, b in itertools.pairwise(bounds))
     assert bounds[-1] < evidence
 
@@ -94,7 +95,8 @@ def test_it_is_a_model_of_botorch():
     step = 1e-6 * torch.ones(())
     shifted = points.detach().clone()
     shifted[0, 0, 0] += step
-    difference = (acquisition(shifted[:, :1]) - acquisition(points.detach()[:, :1]))[0] / step
+    with torch.no_grad():
+        difference = (acquisition(shifted[:, :1]) - acquisition(points[:, :1]))[0] / step
     assert gradient[0, 0, 0] == pytest.approx(float(difference), rel=1e-3, abs=1e-5)
     noisy = model.posterior(points, observation_noise=True).variance - posterior.variance
     assert torch.allclose(noisy, torch.full_like(noisy, model.noise_variance))

@@ -72,8 +72,8 @@ def test_a_prior_over_architectures_counts():
         ({"noise_sd": 0.0}, "noise_sd"),
         ({"prior_inclusion": 1.0}, "prior_inclusion"),
         ({"n_steps": 0}, "n_steps"),
-        ({"y": torch.ones(3, 1)}, "X, y"),
-        ({"y": torch.full((3,), torch.nan)}, "finite"),
+        ({"y": torch.ones(3, 1)}, "one floating dtype"),
+        ({"y": torch.full((3,), torch.nan, dtype=torch.float64)}, "finite"),
     ],
     ids=str,
 )
