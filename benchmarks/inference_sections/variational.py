@@ -4,9 +4,8 @@ Bounds: the noisy cone of Becker et al. 2024 (x, y ~ N(0, 10), data 5 ~ N(r, 0.1
 objectives beside the printed values, their distance at most 0.15, and Pyro's own where it has them. Gradients: variance
 of 40,000 single estimates beside the exact one, within 30 %. Steps: CPU seconds of an estimate, its gradient and a step
 of Adam on small autoencoders and on the cone, medians of 7 blocks that take turns: ours at most 1.3 times gradients
-written by hand in torch, and at most 0.4 times Pyro's `Trace_ELBO`. What programs cost above that is a few milliseconds
-whatever the size, so that the first is hardest where there is little else to compute, and the second where there is
-much.
+written by hand in torch, and at most 0.4 times Pyro's `Trace_ELBO`. The first is hardest where there is little to
+compute, the second where there is much.
 """
 
 import math

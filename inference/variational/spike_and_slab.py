@@ -24,7 +24,7 @@ _N_DRAWS: Final = 4
 """Of the weights, a step."""
 _N_HARD: Final = 500
 """Draws with true gates, for the bound that is reported."""
-_RATE: Final = 0.02
+_RATE: Final = 0.05
 """Length of Adam's first steps; they shrink to a twentieth."""
 
 
