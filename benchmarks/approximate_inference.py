@@ -11,7 +11,7 @@ from pathlib import Path
 from one_thread import restart_with_one_thread
 from tables import machine
 
-SECTIONS = ("full_bayes", "crashes", "networks")
+SECTIONS = ("full_bayes", "crashes", "networks", "variational")
 """Modules of `inference_sections/`, in the order of the report."""
 RESULTS = Path(__file__).parent / "results"
 

@@ -14,6 +14,8 @@ from gp.models.laplace_net import LaplaceNetSurrogate
 from gp.models.latent_kronecker import LatentKroneckerGP
 from gp.models.mixture import MixtureGP
 from gp.models.single_task import to_single_task_gp
+from gp.models.sparse import SparseGP
+from gp.models.sparse_variational import SparseVariationalGP
 from gp.models.spectral_mixture import SpectralMixtureGP
 from gp.pde.problem import PDEProblem
 from gp.pde.solver import GPPDESolver
@@ -32,6 +34,8 @@ __all__ = [
     "LatentKroneckerGP",
     "MixtureGP",
     "PDEProblem",
+    "SparseGP",
+    "SparseVariationalGP",
     "SpectralMixtureGP",
     "SpectralMixtureKernel",
     "to_single_task_gp",

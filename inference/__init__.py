@@ -17,10 +17,13 @@ from inference.likelihoods import Bernoulli, NegativeBinomial, Poisson, StudentT
 from inference.mcmc import ensemble_hmc, nuts
 from inference.optimize import MapResult, find_map
 from inference.result import Posterior, Samples
+from inference.variational import ELBO, IWELBO, fit, marginal
 
 __priorwise__ = True  # how `bayesopt` tells this package from another of the same name
 
 __all__ = [
+    "ELBO",
+    "IWELBO",
     "Bernoulli",
     "BradleyTerry",
     "Classification",
@@ -43,10 +46,12 @@ __all__ = [
     "ensemble_hmc",
     "ess",
     "find_map",
+    "fit",
     "from_callable",
     "from_pyro",
     "laplace",
     "loo_gaussian",
+    "marginal",
     "nuts",
     "pit",
     "psis",

@@ -95,6 +95,34 @@ class SingleOutputModel(Model):
         return torch.Size()
 
 
+def all_equal(before: list[Tensor], now: list[Tensor]) -> bool:
+    """Whether nothing moved: by value, as gpytorch's setters write past every version counter.
+
+    Args:
+        before: Parameters and buffers, copies.
+        now: The same as they are.
+
+    Returns:
+        Whether all are equal, in the same place and of the same dtype.
+    """
+    return all(
+        a.device == b.device and a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(before, now, strict=True)
+    )
+
+
+def reach(X: Tensor) -> Tensor:
+    """Range of each feature.
+
+    Args:
+        X: `n x d`.
+
+    Returns:
+        `d`; 1 where it has none.
+    """
+    spread = X.amax(0) - X.amin(0)
+    return torch.where(spread > 0, spread, torch.ones_like(spread))
+
+
 def check_output_indices(output_indices: list[int] | None) -> None:
     """Refuse another output of a model that has one.
 

@@ -27,7 +27,7 @@ from typing_extensions import override
 
 from gp.errors import InvalidDataError, NotPositiveDefiniteError
 from gp.fitting import FitReport, fit_hyperparameters, raw_parameters
-from gp.models.base import SingleOutputModel, check_inputs, check_output_indices, check_test_inputs
+from gp.models.base import SingleOutputModel, all_equal, check_inputs, check_output_indices, check_test_inputs, reach
 from inference.errors import InferenceError, InvalidInputError
 from inference.laplace.latent import LatentLaplace
 from inference.laplace.sites import LatentPosterior
@@ -146,7 +146,7 @@ class LaplaceGP(SingleOutputModel, Module):
         starts = []
         if self._has_default_kernel:
             longer = copy.deepcopy(self)
-            longer.kernel.base_kernel.lengthscale = _STARTS[1] * _reach(self.train_X)
+            longer.kernel.base_kernel.lengthscale = _STARTS[1] * reach(self.train_X)
             starts = [raw_parameters(longer)]
         return fit_hyperparameters(
             self, self.evidence, starts=starts, n_draws=n_draws, generator=generator, max_iterations=max_iterations
@@ -160,7 +160,7 @@ class LaplaceGP(SingleOutputModel, Module):
     def _state(self) -> "_Conditioned":
         now = [*self.parameters(), *self.buffers()]
         # By value: gpytorch's setters write through `.data`, which no version counter sees.
-        if self._conditioned is None or not _all_equal(self._conditioned[0], now):
+        if self._conditioned is None or not all_equal(self._conditioned[0], now):
             # of their own, so that predictions have no graph to hyperparameters that they only partly depend on
             kernel, mean = (copy.deepcopy(part).requires_grad_(False) for part in (self.kernel, self.mean))
             K, y = kernel(self.train_X).to_dense(), self.train_Y[:, 0]
@@ -325,28 +325,16 @@ class _Conditioned(NamedTuple):
     mean: ConstantMean
 
 
-def _all_equal(before: list[Tensor], now: list[Tensor]) -> bool:
-    return all(
-        a.device == b.device and a.dtype == b.dtype and torch.equal(a, b) for a, b in zip(before, now, strict=True)
-    )
-
-
-def _reach(X: Tensor) -> Tensor:
-    """Range of each feature, `d`; 1 where it has none."""
-    spread = X.amax(0) - X.amin(0)
-    return torch.where(spread > 0, spread, torch.ones_like(spread))
-
-
 def _default_kernel(X: Tensor, spread: Tensor) -> Kernel:
     """A Gaussian kernel with BoTorch's lengthscale prior and a variance of a few typical spreads squared."""
-    reach, d = _reach(X), X.shape[-1]
-    median = _LENGTHSCALE_MEDIAN * math.sqrt(d) * reach
+    ranges, d = reach(X), X.shape[-1]
+    median = _LENGTHSCALE_MEDIAN * math.sqrt(d) * ranges
     base = RBFKernel(
         ard_num_dims=d,
-        lengthscale_prior=LogNormalPrior(median.log(), torch.full_like(reach, math.sqrt(3.0))),
-        lengthscale_constraint=GreaterThan(0.025 * reach, transform=torch.exp, inv_transform=torch.log),
+        lengthscale_prior=LogNormalPrior(median.log(), torch.full_like(ranges, math.sqrt(3.0))),
+        lengthscale_constraint=GreaterThan(0.025 * ranges, transform=torch.exp, inv_transform=torch.log),
     ).to(X)
-    base.lengthscale = _STARTS[0] * reach
+    base.lengthscale = _STARTS[0] * ranges
     variance = spread.square()
     scaled = ScaleKernel(
         base,
