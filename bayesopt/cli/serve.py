@@ -12,7 +12,7 @@ def serve_study(arguments: argparse.Namespace) -> int:
         try:
             from bayesopt.web import serve  # late: it brings the web server
         except ModuleNotFoundError as error:
-            if error.name not in ("starlette", "uvicorn"):
+            if (error.name or "").split(".")[0] not in ("starlette", "uvicorn"):
                 raise
             raise BayesoptError(str(error)) from None
         serve(study, host=arguments.host, port=arguments.port)

@@ -11,7 +11,7 @@ from bayesopt.study import Study
 from bayesopt.web.snapshot import Snapshot
 
 _REST: Final = 4.0
-"""Times its own duration that passes after a judgement before the next: the trials need the processor more."""
+"""Times its own processor time that passes after a judgement before the next: the trials need the processor more."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Adviser:
             return self._opinion, is_current
 
     def _judge(self, key: tuple[int, ...]) -> None:
-        started = time.monotonic()
+        started = time.thread_time()
         try:
             beliefs = self._study.beliefs if self.is_needed_for_beliefs else None
             opinion = Opinion(key, self._study.verdict, beliefs)
@@ -73,4 +73,4 @@ class Adviser:
             opinion = Opinion(key, error=f"{type(error).__name__}: {error}")
         with self._lock:
             self._opinion = opinion
-            self._rests_until = time.monotonic() + _REST * (time.monotonic() - started)
+            self._rests_until = time.monotonic() + _REST * (time.thread_time() - started)

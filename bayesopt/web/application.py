@@ -41,8 +41,10 @@ FILES: Final = {
 
 _LEAST_PAUSE: Final = 1.0
 """Seconds between two looks at the study, however many browsers watch;"""
-_PAUSE: Final = 19.0
-"""and times the last look's own duration, so that looking takes a twentieth of one processor at most."""
+_PAUSE: Final = 9.0
+"""and times the processor time of the last one, so that looking takes a tenth of one processor at most."""
+_LONGEST_PAUSE: Final = 10.0
+"""Seconds after which the page is never older."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,11 @@ class Watch:
             StorageError: If the storage cannot be read.
         """
         with self._lock:
-            started = time.monotonic()
-            if self._last is None or started >= self._pause_until:
+            if self._last is None or time.monotonic() >= self._pause_until:
+                started = time.thread_time()
                 self._last = self._new_look()
-                now = time.monotonic()
-                self._pause_until = now + max(_LEAST_PAUSE, _PAUSE * (now - started))
+                pause = _PAUSE * (time.thread_time() - started)
+                self._pause_until = time.monotonic() + min(max(_LEAST_PAUSE, pause), _LONGEST_PAUSE)
             return self._last
 
     def _new_look(self) -> _Look:

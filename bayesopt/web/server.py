@@ -2,6 +2,7 @@
 
 import contextlib
 import socket
+from typing import Final
 
 import uvicorn
 
@@ -9,6 +10,8 @@ from bayesopt.errors import InvalidInputError
 from bayesopt.problem.arguments import whole_number
 from bayesopt.study import Study
 from bayesopt.web.application import application
+
+_LAST_PORT: Final = 65535
 
 
 def serve(study: Study, *, host: str = "127.0.0.1", port: int = 8080) -> None:
@@ -26,6 +29,8 @@ def serve(study: Study, *, host: str = "127.0.0.1", port: int = 8080) -> None:
         InvalidInputError: If the address or the port cannot be used.
     """
     number = whole_number("port", port, at_least=0)
+    if number > _LAST_PORT:  # the system would count on from 0
+        raise InvalidInputError(f"port: expected a whole number of at most {_LAST_PORT}, got {port!r}.")
     with _listening(host, number) as listener:
         shown = f"[{host}]" if ":" in host else host
         print(f"Watching {study.name!r} at http://{shown}:{listener.getsockname()[1]} (Ctrl-C ends)", flush=True)

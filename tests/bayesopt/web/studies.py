@@ -108,10 +108,15 @@ def hostile_study(**options):
 
 
 def long_study(n=5000, **options):
-    """So many random trials of eight parameters, told from elsewhere, of which a third is infeasible."""
+    """So many random trials of eight parameters from elsewhere, written at once; nearly a third is infeasible."""
     space = bo.Space({f"x{k}": bo.Float(0.0, 1.0) for k in range(8)})
     study = bo.Study(space, minimize="loss", subject_to=[bo.AtMost("size", 0.7)], name="long", seed=1, **options)
-    for x in np.random.default_rng(0).random((n, 8)):
-        params = {f"x{k}": float(value) for k, value in enumerate(x)}
-        study.tell_external(params, {"loss": float(((x - 0.4) ** 2).sum()), "size": float(x[0])}, cost=1.0)
+
+    def write(transaction):
+        for i, x in enumerate(np.random.default_rng(0).random((n, 8)).tolist()):
+            params = {f"x{k}": value for k, value in enumerate(x)}
+            values = {"loss": sum((value - 0.4) ** 2 for value in x), "size": x[0]}
+            transaction.insert(bo.Trial(i, params, "complete", values, cost=1.0, source="external", told_at=float(i)))
+
+    study._store.transact(write)
     return study
