@@ -34,9 +34,15 @@ def test_a_study_with_everything_is_seen(page):
     assert count(browser, "#progress svg > .mark") == ended
     assert count(browser, "#parallel .lines path:not(.casing)") == ended + 2  # the pending ones
     assert count(browser, "#constraints svg > .mark") == ended
-    assert count(browser, "#rows tr") == 25
+    browser.wait("document.querySelectorAll('#rows tr').length === 25")
+
+
+@pytest.mark.slow
+def test_beliefs_are_shown_once_a_model_has_judged_them(page):
+    browser = page(usual_study())
     browser.wait("document.getElementById('beliefs').textContent.includes('Right with probability')")
     assert count(browser, "#beliefs .belief") == 3  # each, and all together
+    assert "After 30 told trials" in text_of(browser, "#beliefs")
 
 
 def test_a_trial_told_while_one_watches_appears_by_itself(page):

@@ -22,9 +22,9 @@ def facts_of(study):
     return facts(study, Snapshot.of(study), Adviser(study))
 
 
-def judged(study):
+def judged(study, adviser=None):
     """The facts once the model has looked."""
-    adviser, snapshot = Adviser(study), Snapshot.of(study)
+    adviser, snapshot = adviser or Adviser(study), Snapshot.of(study)
     give_up_at = time.monotonic() + 120
     while not adviser.opinion(snapshot)[1]:
         assert time.monotonic() < give_up_at
@@ -74,6 +74,7 @@ def test_every_kind_of_trial_is_counted():
     assert dict(facts_of(study)["counts"])["lost"] == 1
 
 
+@pytest.mark.slow
 def test_a_verdict_that_needs_a_model_comes_when_it_has_looked_and_is_the_studys():
     study = bo.Study(
         LINE, minimize="loss", subject_to=[bo.AtMost("c", 0.0)], seed=0, strategy=bo.strategies.RandomSearch()
@@ -84,12 +85,13 @@ def test_a_verdict_that_needs_a_model_comes_when_it_has_looked_and_is_the_studys
     adviser = Adviser(study)
     first = facts(study, Snapshot.of(study), adviser)["verdict"]
     assert first == {"status": "undecided", "evidence": "a model is looking at it", "is_current": False}
-    verdict = judged(study)["verdict"]
+    verdict = judged(study, adviser)["verdict"]
     assert verdict["status"] == study.verdict
     assert verdict["evidence"][:80] == study.verdict.evidence[:80]
     assert verdict["is_current"]
 
 
+@pytest.mark.slow
 def test_beliefs_are_judged_as_the_study_judges_them():
     study = bo.Study(LINE, minimize="loss", noise=0.0, seed=0, priors=[bo.OptimumPrior({"x": (0.2, 0.1)})])
     for x in np.linspace(0.0, 1.0, 6).tolist():
