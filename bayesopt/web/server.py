@@ -10,6 +10,7 @@ from bayesopt.errors import InvalidInputError
 from bayesopt.problem.arguments import whole_number
 from bayesopt.study import Study
 from bayesopt.web.application import application
+from bayesopt.web.snapshot import Snapshot
 
 _LAST_PORT: Final = 65535
 
@@ -32,6 +33,7 @@ def serve(study: Study, *, host: str = "127.0.0.1", port: int = 8080) -> None:
     if number > _LAST_PORT:  # the system would count on from 0
         raise InvalidInputError(f"port: expected a whole number of at most {_LAST_PORT}, got {port!r}.")
     with _listening(host, number) as listener:
+        Snapshot.of(study)  # the first look at a long study takes longest: it is over before anybody waits for the page
         shown = f"[{host}]" if ":" in host else host
         print(f"Watching {study.name!r} at http://{shown}:{listener.getsockname()[1]} (Ctrl-C ends)", flush=True)
         config = uvicorn.Config(
