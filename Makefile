@@ -3,9 +3,9 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 BENCH_PY := .venv-bench/bin/python
-EXTRAS := plot,postgresql,dev
+EXTRAS := plot,postgresql,web,dev
 
-.PHONY: help setup tune test test-all bench bench-setup tutorials lint clean
+.PHONY: help setup tune test test-all bench bench-setup tutorials screenshots lint clean
 
 help:
 	@echo "make setup      build .venv with the tested versions (every target below does it when needed)"
@@ -16,6 +16,7 @@ help:
 	@echo "make bench-setup build .venv-bench: the library beside the optimizers that it is compared with"
 	@echo "make bench      side-by-side comparisons, one table each (many hours; goes on where it was interrupted)"
 	@echo "make tutorials  execute the notebooks at full size into build/tutorials"
+	@echo "make screenshots draw the page of bayesopt serve anew for the README (needs Chromium)"
 	@echo "make clean      remove caches and build output; .venv stays"
 
 setup: .venv/.stamp
@@ -71,6 +72,9 @@ tutorials: setup
 	@set -e; for file in tutorials/*.ipynb; do \
 	    [ -e "$$file" ] || { echo "no notebooks in tutorials/"; break; }; \
 	    echo "== $$file"; .venv/bin/jupyter execute --timeout=1800 --output="$(CURDIR)/build/tutorials/$$(basename "$$file")" "$$file"; done
+
+screenshots: setup
+	$(PY) -m tests.bayesopt.web.screenshots
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -40,7 +40,8 @@ ROOMS = {
     "plot": _MODELS | {"study", "bayesopt"},
     "tuners": _MODELS | {"study", "bayesopt"},
     "integrations": _MODELS | {"study", "bayesopt"},
-    "cli": _MODELS | {"study", "bayesopt", "plot", "tuners"},
+    "web": _MODELS | {"study", "bayesopt"},
+    "cli": _MODELS | {"study", "bayesopt", "plot", "tuners", "web"},
     "__main__": {"cli"},
     # the package's own __init__ exports from every room
     "bayesopt": _MODELS | {"study", "plot", "tuners", "integrations"},
@@ -62,6 +63,7 @@ LIGHT = {
     "strategies",
     "study",
     "plot",
+    "web",
     "cli",
 }
 """Rooms that work on numpy: loading them must not load torch, by whatever way round."""

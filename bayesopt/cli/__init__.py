@@ -14,6 +14,7 @@ from pathlib import Path
 from bayesopt.cli.export import export_trials
 from bayesopt.cli.help import EXAMPLE, TUNE_HELP
 from bayesopt.cli.picture import draw_overview
+from bayesopt.cli.serve import serve_study
 from bayesopt.cli.show import show_best, show_study
 from bayesopt.cli.tune import tune_by_file
 from bayesopt.errors import BayesoptError, InvalidInputError
@@ -88,6 +89,11 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("--out", type=Path, metavar="FILE", help="where to (default: standard output)")
     plot = reader("plot", draw_overview, "draw progress, slices, parameters and constraints on one page")
     plot.add_argument("--out", type=Path, metavar="FILE", help="PNG, PDF or SVG (default: the study's name .png)")
+    serve = reader("serve", serve_study, "watch it in the browser, read-only, until Ctrl-C")
+    serve.add_argument(
+        "--host", default="127.0.0.1", help="where to listen (default: %(default)s, this machine alone; no password)"
+    )
+    serve.add_argument("--port", type=int, default=8080, help="0 for any that is free (default: %(default)s)")
     return parser
 
 
