@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 BENCH_PY := .venv-bench/bin/python
-EXTRAS := plot,postgresql,dev
+EXTRAS := plot,postgresql,integrations,dev
 
 .PHONY: help setup tune test test-all bench bench-setup tutorials lint clean
 
