@@ -1,4 +1,4 @@
-"""Studies carried over: ours into a storage of Optuna, whose dashboard then shows them, and Optuna's to go on with here."""
+"""Studies carried over: ours into a storage of Optuna, whose dashboard then shows them, and Optuna's to go on here."""
 
 import math
 from collections.abc import Sequence
