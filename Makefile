@@ -61,7 +61,8 @@ PEERS := optuna ax-platform smac bayesian-optimization
 	$(BENCH_PY) -m pip install -c benchmarks/constraints.txt -e . 'botorch[pymoo]' $(PEERS) scikit-learn matplotlib
 	@touch $@
 
-bench: bench-setup
+bench: bench-setup setup
+	@echo "== benchmarks/adapters.py"; $(PY) -u benchmarks/adapters.py   # its engines are in .venv, not in .venv-bench
 	@set -e; for table in ask_time engine constrained beliefs ablation language_model structured_gp pde learning_curves \
 	    approximate_inference gpu; do \
 	    echo "== benchmarks/$$table.py"; $(BENCH_PY) -u "benchmarks/$$table.py"; done
