@@ -37,7 +37,7 @@ try:
     from ray.tune.search.sample import Categorical, Domain, Integer, LogUniform, Normal, Quantized
     from ray.tune.search.sample import Float as RayFloat
     from ray.tune.search.variant_generator import parse_spec_vars
-    from ray.tune.utils.util import flatten_dict, unflatten_dict
+    from ray.tune.utils import flatten_dict, unflatten_dict
 except ImportError:
     raise ImportError(
         "bayesopt.integrations.ray needs Ray Tune: pip install 'priorwise[integrations]', or pip install 'ray[tune]'."
@@ -297,11 +297,11 @@ def _space_of(domains: Mapping[tuple[str, ...], Any]) -> Space:
 
 def _parameter(name: str, domain: Domain) -> Parameter:
     """The parameter that stands for a domain of Ray, of which those without bounds are refused."""
-    sampler = domain.get_sampler()
+    sampler = domain.get_sampler()  # type: ignore[no-untyped-call]
     q = sampler.q if isinstance(sampler, Quantized) else None
-    inner = sampler.get_sampler() if isinstance(sampler, Quantized) else sampler
+    inner = sampler.get_sampler() if isinstance(sampler, Quantized) else sampler  # type: ignore[no-untyped-call]
     is_log = isinstance(inner, LogUniform)
-    if domain.is_grid():
+    if domain.is_grid():  # type: ignore[no-untyped-call]
         raise InvalidSpaceError(f"{name!r}: grid_search tries all values; write tune.choice([...]) to search them.")
     if isinstance(domain, Categorical):
         return Choice(tuple(domain.categories))

@@ -14,11 +14,12 @@ import bayesopt as bo
 
 @pytest.fixture(scope="module")
 def client():
-    # no dashboard, which needs a package of its own; a task is tried once more after it has killed a worker
+    # No dashboard, which needs a package of its own. A task is tried once more after it has killed a worker, so with
+    # three of them one is always alive, however long a busy machine takes to start another.
     with (
         dask.config.set({"distributed.scheduler.allowed-failures": 1}),
         LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=logging.CRITICAL
+            n_workers=3, threads_per_worker=1, processes=True, dashboard_address=None, silence_logs=logging.CRITICAL
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -36,7 +37,7 @@ def bowl(params):
 
 def test_a_worker_killed_in_the_middle_costs_no_trial(client, tmp_path):
     def kills_its_worker_once(params):
-        time.sleep(0.05)  # so that both workers have something to do
+        time.sleep(0.05)  # so that every worker has something to do
         if params.id == 4:
             try:
                 (tmp_path / "killed").touch(exist_ok=False)

@@ -45,6 +45,8 @@ _CONSTRAINTS: Final = "constraints"
 """Key under which Optuna's own samplers keep what a `constraints_func` returns; `FrozenTrial.constraints` reads it."""
 _LOST: Final[dict[str, Any]] = {"params": {}, "state": "failed", "lost": True}
 """What stands for a trial that says nothing of a space: it only keeps its number."""
+_ROUNDS: Final = 4
+"""How often a process chooses at most while others choose at the same time."""
 _DAY: Final = 86400.0
 
 
@@ -108,7 +110,12 @@ class PriorwiseSampler(BaseSampler):
         self._constraints_func = constraints_func
         timeout = None if pending_timeout is None else non_negative("pending_timeout", pending_timeout)
         self._timeout = None if timeout is None else timedelta(seconds=timeout)
-        self._options = {"priors": tuple(priors), "strategy": strategy, "noise": noise, "device": device}
+        self._options: dict[str, Any] = {
+            "priors": tuple(priors),
+            "strategy": strategy,
+            "noise": noise,
+            "device": device,
+        }
         # What a study would refuse is refused here, not in the middle of a search.
         study_of([], space or Space({"x": Float(0.0, 1.0)}), _outcomes("minimize", ()), seed=self.seed, **self._options)
         self._lock = threading.Lock()
@@ -184,16 +191,16 @@ class PriorwiseSampler(BaseSampler):
     def _choose(self, study: OptunaStudy, trial: FrozenTrial, translation: Translation) -> dict[str, Any]:
         """A configuration of ours for a trial, known to the other processes by the time that it is returned."""
         others = _others(study, trial)
-        while True:
+        for _ in range(_ROUNDS):
             chosen = self._ask(study, trial, others, translation)
             study._storage.set_trial_system_attr(
                 trial._trial_id, _PROPOSED, json.dumps({"params": chosen.params, "memory": chosen.memory})
             )
-            # Nobody is locked out of a storage of Optuna's. Of two processes that choose at the same time the one with
-            # the later trial chooses again, which ends: few trials are earlier, and each is news once.
-            known, others = _proposed_before(others, trial), _others(study, trial)
-            if _proposed_before(others, trial) <= known:
-                return chosen.params
+            # Nobody is locked out of a storage of Optuna's: what another process chose meanwhile is news, and counts.
+            known, others = _proposals(others), _others(study, trial)
+            if _proposals(others).items() <= known.items():
+                break
+        return chosen.params
 
     def _ask(
         self, study: OptunaStudy, trial: FrozenTrial, others: Sequence[FrozenTrial], translation: Translation
@@ -267,10 +274,10 @@ def _others(study: OptunaStudy, trial: FrozenTrial) -> list[FrozenTrial]:
     return [other for other in study.get_trials(deepcopy=False) if other.number != trial.number]
 
 
-def _proposed_before(others: Sequence[FrozenTrial], trial: FrozenTrial) -> set[int]:
-    """The earlier trials that are running, and whose configuration is known."""
-    running = (other for other in others if other.state == TrialState.RUNNING and other.number < trial.number)
-    return {other.number for other in running if _PROPOSED in other.system_attrs}
+def _proposals(others: Sequence[FrozenTrial]) -> dict[int, str]:
+    """What was proposed for the trials that are running, by their numbers."""
+    running = (other for other in others if other.state == TrialState.RUNNING)
+    return {other.number: other.system_attrs[_PROPOSED] for other in running if _PROPOSED in other.system_attrs}
 
 
 def _refuse_several_objectives(study: OptunaStudy) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from typing_extensions import override
 
 from bayesopt.errors import InvalidParamsError, InvalidSpaceError
 from bayesopt.problem.parameters import Choice, Float, Int, Parameter, Simplex
@@ -136,6 +137,7 @@ class Adopted(Declared):
         self._from = {name: each for name, each in distributions.items() if not each.single()}
         super().__init__(Space({name: _adopted(each) for name, each in self._from.items()}))
 
+    @override
     def to_ours(self, params: Params) -> dict[str, Any]:
         """See `Translation.to_ours`; a stepped number is moved to the step that it was rounded from."""
         grid = {name: _at(each, _position(each, params[name])) for name, each in self._from.items() if name in params}
