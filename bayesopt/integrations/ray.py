@@ -37,7 +37,6 @@ try:
     from ray.tune.search.sample import Categorical, Domain, Integer, LogUniform, Normal, Quantized
     from ray.tune.search.sample import Float as RayFloat
     from ray.tune.search.variant_generator import parse_spec_vars
-    from ray.tune.utils import flatten_dict, unflatten_dict
 except ImportError:
     raise ImportError(
         "bayesopt.integrations.ray needs Ray Tune: pip install 'priorwise[integrations]', or pip install 'ray[tune]'."
@@ -160,14 +159,14 @@ class PriorwiseSearch(Searcher):
             if trial is None:
                 return Searcher.FINISHED
             self._ids[trial_id] = trial.id
-        return unflatten_dict(study.trials[self._ids[trial_id]].params)
+        return _nested(study.trials[self._ids[trial_id]].params)
 
     @override
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Learn how a trial ended; see `Searcher`."""
         study, told = self.study, result or {}
         if trial_id not in self._ids:  # suggested after the checkpoint that this searcher was restored from
-            config = unflatten_dict(told).get("config", {})
+            config = _nested(told).get("config", {})
             self.add_evaluated_point(config, told.get(study.outcomes.objective.name), error=error, outcomes=told)
             return
         trial = study.trials[self._ids[trial_id]]
@@ -209,7 +208,7 @@ class PriorwiseSearch(Searcher):
             InvalidParamsError: If the configuration lacks a parameter or lies outside the space.
         """
         study = self.study
-        flat = dict(parameters) | flatten_dict(dict(parameters))
+        flat = dict(parameters) | _flat(dict(parameters))
         known = {name: flat[name] for name in study.space if name in flat}
         broke = error or value is None
         told = _outcomes_in(outcomes or {}, study) | {study.outcomes.objective.name: math.nan if broke else value}
@@ -284,6 +283,27 @@ class PriorwiseSearch(Searcher):
 def _outcomes_in(told: Mapping[str, Any], study: Study) -> dict[str, Any]:
     """The declared outcomes among what a trial reported; None for one that it left out."""
     return {name: told.get(name) for name in study.outcomes.names}
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """A dict in which 'a/b' is the entry 'b' of the entry 'a'."""
+    nested: dict[str, Any] = {}
+    for path, value in flat.items():
+        *above, name = path.split("/")
+        place = nested
+        for step in above:
+            place = place.setdefault(step, {})
+        place[name] = value
+    return nested
+
+
+def _flat(nested: Mapping[str, Any]) -> dict[str, Any]:
+    """The opposite: the names of all that is no dict itself, with the way to it."""
+    flat: dict[str, Any] = {}
+    for name, value in nested.items():
+        inner = _flat(value) if isinstance(value, Mapping) else {}
+        flat |= {f"{name}/{path}": each for path, each in inner.items()} or {name: value}
+    return flat
 
 
 def _space_of(domains: Mapping[tuple[str, ...], Any]) -> Space:

@@ -220,13 +220,15 @@ def test_a_declared_space_brings_conditions_mixtures_and_beliefs():
         shares = [trial.suggest_float(f"mix.{name}", 0.0, 1.0) for name in ("web", "code")]
         lr = trial.suggest_float("lr", 1e-5, 1e-1, log=True)
         seen.append((sum(shares), lr))
-        return depth + shares[0] + abs(math.log(lr / 3e-4))
+        return shares[0] - depth + abs(math.log(lr / 3e-4))
 
-    study.optimize(objective, n_trials=8)
+    study.optimize(objective, n_trials=1)
+    study.enqueue_trial({"kind": "b", "depth": 5, "mix.web": 0.5, "mix.code": 0.5, "lr": 3e-4})
+    study.optimize(objective, n_trials=7)
     assert [total for total, _ in seen] == pytest.approx([1.0] * 8)
     assert seen[0][1] == pytest.approx(3e-4, rel=0.01)  # the mode of the belief comes first
     assert {("depth" in trial.params) == (trial.params["kind"] == "b") for trial in study.trials} == {True}
-    assert {trial.params["kind"] for trial in study.trials} == {"a", "b"}
+    assert study.trials[-1].params["kind"] == "b"  # where it is better by far
 
 
 def test_two_processes_that_choose_at_the_same_time_do_not_choose_the_same():
