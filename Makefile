@@ -3,7 +3,7 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 BENCH_PY := .venv-bench/bin/python
-EXTRAS := plot,postgresql,web,dev
+EXTRAS := plot,postgresql,web,integrations,dev
 
 .PHONY: help setup tune test test-all bench bench-setup tutorials screenshots lint clean
 
@@ -62,7 +62,8 @@ PEERS := optuna ax-platform smac bayesian-optimization
 	$(BENCH_PY) -m pip install -c benchmarks/constraints.txt -e '.[pyamg]' 'botorch[pymoo]' $(PEERS) scikit-learn matplotlib lightgbm
 	@touch $@
 
-bench: bench-setup
+bench: bench-setup setup
+	@echo "== benchmarks/adapters.py"; $(PY) -u benchmarks/adapters.py   # its engines are in .venv, not in .venv-bench
 	@set -e; for table in ask_time engine constrained beliefs budget ablation language_model structured_gp pde \
 	    learning_curves solver training mixture approximate_inference gpu; do \
 	    echo "== benchmarks/$$table.py"; $(BENCH_PY) -u "benchmarks/$$table.py"; done

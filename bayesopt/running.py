@@ -1,11 +1,20 @@
 """The loop that `Study.run` runs: ask, evaluate, tell, with a progress bar and a clean way out."""
 
 import logging
+import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    FIRST_COMPLETED,
+    BrokenExecutor,
+    CancelledError,
+    Executor,
+    Future,
+    ThreadPoolExecutor,
+    wait,
+)
 from dataclasses import dataclass
 from statistics import median
 from types import FrameType, TracebackType
@@ -50,27 +59,49 @@ class TrialParams(dict[str, Any]):
         return self
 
 
-def run(study: "Study", evaluate: Callable[["TrialParams"], Any], *, workers: int, progress: bool) -> None:
+def run(
+    study: "Study",
+    evaluate: Callable[["TrialParams"], Any],
+    *,
+    workers: int | None,
+    progress: bool,
+    executor: Executor | None = None,
+) -> None:
     """Run a study until it is done or interrupted; see `Study.run`.
 
     Args:
         study: What to run.
         evaluate: Takes a trial's parameters and returns its outcomes.
-        workers: How many threads evaluate at the same time.
+        workers: How many evaluations run at the same time; None for one, or as many as the executor has workers.
         progress: Whether to show a progress bar.
+        executor: Where they run; None for threads of this process.
 
     Raises:
-        InvalidInputError: If `evaluate` cannot be called or `workers` is no whole number of at least 1.
+        InvalidInputError: If `evaluate` cannot be called, `workers` is no whole number of at least 1, or `executor` is
+            none, or one that does not tell how many workers it has.
     """
     if not callable(evaluate):
         raise InvalidInputError(f"run: evaluate must be a function of a trial, got {evaluate!r}.")
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise InvalidInputError(
+            f"run: executor must have submit(f, *args), as those of concurrent.futures have, got {executor!r}; "
+            "of a Dask client, give client.get_executor()."
+        )
+    if workers is None:
+        workers = 1 if executor is None else _workers_of(executor)
     workers = whole_number("workers", workers, at_least=1)
     _abandon_trials_of_the_dead(study)
     with _Interrupt() as interrupt, _Bar(study, shown=progress) as bar:
-        if workers == 1:
+        if executor is not None:
+            _run_in(executor, study, evaluate, workers, interrupt, bar)
+        elif workers == 1:
             _run_here(study, evaluate, interrupt, bar)
         else:
-            _run_in_threads(study, evaluate, workers, interrupt, bar)
+            pool = ThreadPoolExecutor(workers, thread_name_prefix="evaluate")
+            try:
+                _run_in(pool, study, evaluate, workers, interrupt, bar)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
     if interrupt.asked:
         study.stop("interrupted: run the same study again to go on")
 
@@ -88,27 +119,49 @@ def _run_here(study: "Study", evaluate: Callable[["TrialParams"], Any], interrup
             raise
 
 
-def _run_in_threads(
-    study: "Study", evaluate: Callable[["TrialParams"], Any], workers: int, interrupt: "_Interrupt", bar: "_Bar"
+def _workers_of(executor: Executor) -> int:
+    """How many calls an executor runs at the same time."""
+    # No executor has a public way to say so: pools of the standard library and of loky keep the number that they were
+    # given, and Dask's knows the client, which knows the cluster.
+    if (client := getattr(executor, "_client", None)) is not None and callable(getattr(client, "nthreads", None)):
+        return max(1, sum(client.nthreads().values()))
+    workers = getattr(executor, "_max_workers", None)
+    if workers is None:
+        raise InvalidInputError(
+            f"run: {type(executor).__name__} does not tell how many calls it runs at the same time; "
+            "say it: run(evaluate, workers=8, executor=...)."
+        )
+    return int(workers)
+
+
+def _run_in(
+    executor: Executor,
+    study: "Study",
+    evaluate: Callable[["TrialParams"], Any],
+    workers: int,
+    interrupt: "_Interrupt",
+    bar: "_Bar",
 ) -> None:
     running: dict[Future[_Ending], Trial] = {}
     broken: list[BayesoptError] = []
     recorder = _Recorder(study)
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="evaluate")
+    asked: list[Trial] = []
     try:
         while True:
             free = workers - len(running)
             if free and not broken:
                 try:
                     asked = _asked(study, free, interrupt)
-                    running |= {pool.submit(_evaluate, evaluate, trial): trial for trial in asked}
+                    while asked:
+                        running[executor.submit(_evaluate, evaluate, asked[0])] = asked[0]
+                        del asked[0]
                 except BayesoptError as error:
                     broken.append(error)
             if not running:
                 break
             for future in wait(running, timeout=_POLL_SECONDS, return_when=FIRST_COMPLETED).done:
                 try:
-                    recorder.record(running[future], future.result())
+                    recorder.record(running[future], _ending(future, running[future], recorder))
                     bar.update()
                 except BayesoptError as error:
                     # The others were paid for too: nothing new is started, and what is running may finish.
@@ -118,11 +171,11 @@ def _run_in_threads(
         if broken:
             raise type(broken[0])("\n".join(map(str, broken))) from broken[0]
     except BaseException as error:
-        _give_up(study, list(running.values()), error)
+        for future in running:
+            future.cancel()
+        _give_up(study, [*running.values(), *asked], error)
         if not (isinstance(error, KeyboardInterrupt) and interrupt.asked):
             raise
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _asked(study: "Study", n: int, interrupt: "_Interrupt") -> list[Trial]:
@@ -166,14 +219,33 @@ def _evaluate(evaluate: Callable[["TrialParams"], Any], trial: Trial) -> _Ending
     return _Ending(values=values, seconds=time.perf_counter() - start)
 
 
+def _ending(future: "Future[_Ending]", trial: Trial, recorder: "_Recorder") -> _Ending:
+    """What an evaluation came to, or what became of the worker that it ran on."""
+    try:
+        return future.result()
+    except (BrokenExecutor, CancelledError):
+        raise  # nothing will run there any more, and no trial is to blame
+    except Exception as error:
+        # Evaluations catch their own exceptions, so this is the executor's: a worker that died with its trial, again
+        # and again where the executor tries again. Before anything came back it rather is one that cannot run the
+        # evaluation at all, for instance because it cannot be pickled, and no trial is worth losing to that.
+        if not recorder.has_recorded:
+            raise
+        failure = f"{type(error).__name__}: {error}"
+        _LOG.warning("trial %d failed with its worker: %s", trial.id, failure)
+        return _Ending(failure=failure, seconds=max(0.0, time.time() - (trial.asked_at or math.inf)))
+
+
 class _Recorder:
     """Tells a study how its trials ended, and what to charge for them."""
 
     def __init__(self, study: "Study") -> None:
         self._study = study
         self._named: list[dict[str, float]] = []
+        self.has_recorded = False
 
     def record(self, trial: Trial, ending: _Ending) -> None:
+        self.has_recorded = True
         values, named = ending.values, ending.cost
         if isinstance(values, Mapping) and "cost" in values and "cost" not in self._study.outcomes.names:
             values = dict(values)

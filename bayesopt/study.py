@@ -46,6 +46,8 @@ from bayesopt.strategies.model_based import ModelBased
 from bayesopt.strategies.prior_guided import DOUBT, PriorGuided
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import pandas as pd
 
     from bayesopt.running import TrialParams
@@ -354,7 +356,14 @@ class Study:
         with self._ledger.lock:
             self._believe((*self.priors, prior))
 
-    def run(self, evaluate: Callable[["TrialParams"], Any], workers: int = 1, progress: bool = True) -> Trial | None:
+    def run(
+        self,
+        evaluate: Callable[["TrialParams"], Any],
+        workers: int | None = None,
+        progress: bool = True,
+        *,
+        executor: "Executor | None" = None,
+    ) -> Trial | None:
         """Ask, evaluate and tell until nothing more is to be tried.
 
         The first Ctrl-C lets the running evaluations finish and then returns; the second abandons them.
@@ -366,15 +375,23 @@ class Study:
                 loop goes on; `TrialFailed(reason, cost=...)` says why in its own words, and what it cost. A failure
                 that does not say is charged its seconds, or the median of the costs that evaluations of this run have
                 named, if any have.
-            workers: How many threads evaluate at the same time.
+            workers: How many evaluations run at the same time; None for one, or as many as `executor` has workers.
             progress: Whether to show a progress bar.
+            executor: Where they run: anything with `submit` as in `concurrent.futures`, such as a `ProcessPoolExecutor`
+                or, for a Dask cluster, `client.get_executor(pure=False)`; it stays open. None for threads of this
+                process. Elsewhere than in this process, `evaluate` must be picklable by the executor's means and
+                cannot report a learning curve. A worker that dies costs its trial at most; an executor that breaks
+                as a whole ends the run with its error, and the trials that were running can be asked anew.
 
         Returns:
             `best`.
+
+        Raises:
+            InvalidInputError: If an argument is not of an accepted kind.
         """
         from bayesopt.running import run  # late: the loop needs Study, and tqdm is only for those who run
 
-        run(self, evaluate, workers=workers, progress=progress)
+        run(self, evaluate, workers=workers, progress=progress, executor=executor)
         return self.best
 
     def stop(self, reason: str) -> None:
