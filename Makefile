@@ -15,7 +15,7 @@ help:
 	@echo "make lint       ruff and mypy alone"
 	@echo "make bench-setup build .venv-bench: the library beside the optimizers that it is compared with"
 	@echo "make bench      side-by-side comparisons, one table each (many hours; goes on where it was interrupted)"
-	@echo "make tutorials  execute the notebooks at full size into build/tutorials"
+	@echo "make tutorials  execute the notebooks at full size and render them as HTML into build/tutorials"
 	@echo "make clean      remove caches and build output; .venv stays"
 
 setup: .venv/.stamp
@@ -67,10 +67,7 @@ bench: bench-setup
 	    echo "== benchmarks/$$table.py"; $(BENCH_PY) -u "benchmarks/$$table.py"; done
 
 tutorials: setup
-	@mkdir -p build/tutorials
-	@set -e; for file in tutorials/*.ipynb; do \
-	    [ -e "$$file" ] || { echo "no notebooks in tutorials/"; break; }; \
-	    echo "== $$file"; .venv/bin/jupyter execute --timeout=1800 --output="$(CURDIR)/build/tutorials/$$(basename "$$file")" "$$file"; done
+	$(PY) scripts/render_tutorials.py
 
 clean:
 	rm -rf build dist *.egg-info .mypy_cache .pytest_cache .ruff_cache .hypothesis
