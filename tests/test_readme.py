@@ -65,7 +65,7 @@ def test_a_newcomer_who_pastes_every_command_gets_a_result_and_a_figure(tmp_path
     steps = [shlex.split(line, comments=True) for line in pasted()]
     outputs = {step[1]: run(step, tmp_path) for step in steps if step[0] == "bayesopt"}
     assert list(outputs) == ["tune", "show", "plot"]
-    best = float(re.search(r"Best: trial \d+, val_loss ([\d.]+)", outputs["show"])[1])
+    best = float(re.search(r"^Best: trial \d+\n +val_loss +([\d.]+)$", outputs["show"], flags=re.MULTILINE)[1])
     assert best < 2.1  # what the study file believes can be reached; the minimum of train.py is 2
     assert [figure.name for figure in tmp_path.glob("*.png")] == ["second.png"]
 
