@@ -15,7 +15,7 @@ help:
 	@echo "make lint       ruff and mypy alone"
 	@echo "make bench-setup build .venv-bench: the library beside the optimizers that it is compared with"
 	@echo "make bench      side-by-side comparisons, one table each (many hours; goes on where it was interrupted)"
-	@echo "make tutorials  execute the notebooks at full size into build/tutorials"
+	@echo "make tutorials  execute the notebooks at full size and render them as HTML into build/tutorials"
 	@echo "make screenshots draw the page of bayesopt serve anew for the README (needs Chromium)"
 	@echo "make clean      remove caches and build output; .venv stays"
 
@@ -69,10 +69,7 @@ bench: bench-setup setup
 	    echo "== benchmarks/$$table.py"; $(BENCH_PY) -u "benchmarks/$$table.py"; done
 
 tutorials: setup
-	@mkdir -p build/tutorials
-	@set -e; for file in tutorials/*.ipynb; do \
-	    [ -e "$$file" ] || { echo "no notebooks in tutorials/"; break; }; \
-	    echo "== $$file"; .venv/bin/jupyter execute --timeout=1800 --output="$(CURDIR)/build/tutorials/$$(basename "$$file")" "$$file"; done
+	$(PY) scripts/render_tutorials.py
 
 screenshots: setup
 	$(PY) -m tests.bayesopt.web.screenshots
