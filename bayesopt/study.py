@@ -227,7 +227,7 @@ class Study:
         count = 1 if n is None else whole_number("ask(n)", n, at_least=1)
         with self._ledger.lock:
             if isinstance(self.strategy, ModelBased):
-                self.strategy.load(self.space, len(self._ledger.trials))  # other processes wait from `claim` on
+                self.strategy.load(len(self._ledger.trials))  # other processes wait from `claim` on
             trials = self._ledger.claim(lambda known: self._admission.admit(known, count), self._propose)
             self._admission.note_asked(self._ledger.trials, found=bool(trials))
         return trials if n is not None else next(iter(trials), None)

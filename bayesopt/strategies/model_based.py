@@ -14,7 +14,6 @@ from bayesopt.acquisition.maximize import N_INCUMBENTS, is_untried, maximize
 from bayesopt.acquisition.pool import N_SAMPLES
 from bayesopt.problem.arguments import whole_number
 from bayesopt.problem.priors import PriorOnCube
-from bayesopt.problem.space import Space
 from bayesopt.record.history import History
 from bayesopt.strategies.base import Suggestion
 from bayesopt.strategies.space_filling import sobol_point
@@ -72,7 +71,7 @@ class ModelBased(ABC):
             Up to n configurations. A model that breaks down warns, and space-filling points stand in.
         """
         chosen: list[FloatArray] = []
-        n_left = max(0, self._n_start(history.space) - n_started(history))
+        n_left = max(0, self._n_start(history) - n_started(history))
         n_start = n if len(history.X) < MIN_TOLD else min(n, n_left)
         memory: dict[str, Any] = {}
         if self._fill(history, n_start, chosen, rng) and len(chosen) < n:
@@ -84,19 +83,18 @@ class ModelBased(ABC):
                 self._fill(history, n, chosen, rng)
         return [Suggestion(history.space.decode(u), memory or None) for u in chosen]
 
-    def load(self, space: Space, n_trials: int) -> None:
-        """Import what the next `suggest` will need: the first time that takes seconds, which no lock should be held for.
+    def load(self, n_trials: int) -> None:
+        """Import what asks need once the start is over: that takes seconds, for which nobody should have to wait.
 
         Args:
-            space: What is searched.
-            n_trials: Trials that there are.
+            n_trials: Trials that there are; the first few asks need nothing yet.
         """
-        if n_trials >= self._n_start(space):
+        if n_trials >= MIN_TOLD:
             importlib.import_module("bayesopt.surrogate")
 
-    def _n_start(self, space: Space) -> int:
+    def _n_start(self, history: History) -> int:
         """Trials of the start."""
-        d = space.dim
+        d = history.space.dim
         return min(2 * d, d + 4, MAX_INITIAL) if self.n_initial is None else self.n_initial
 
     def _fill(self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator) -> bool:
