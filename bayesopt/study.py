@@ -507,7 +507,7 @@ class Study:
             return self._nothing_left() or self._interrupted
 
     def report(self) -> str:
-        """A plain-text account: the best configuration, the verdict, the budget, what went wrong, and the models' worth."""
+        """A plain-text account: the best configuration, the verdict, the budget, what went wrong, the models' worth."""
         from bayesopt.report import report  # late: it needs Study
 
         return report(self)
@@ -667,7 +667,7 @@ class Study:
         return {
             "params": params,
             "memory": declared.note(f"the memory of the strategy {kind}", suggestion.memory),
-            "grounds": declared.note(f"the grounds of the strategy {kind}", suggestion.grounds),
+            "grounds": declared.note(f"the reason of the strategy {kind}", suggestion.grounds),
         }
 
     def _check_same(self, stored: Mapping[str, Any], seed: int | None) -> None:

@@ -36,10 +36,8 @@ def expectations(surrogate: "Surrogate", U: FloatArray) -> list[dict[str, Any]]:
     prediction = predictor.predict(Z)
     mean, sd = prediction.mean[:, 0], np.sqrt(prediction.variance)
     sign = outcomes.objective.sign
-    low, median, high = (
-        (sign * surrogate.scale.to_units(mean + sign * deviations * sd)).tolist()
-        for deviations in (-INTERVAL_SD, 0.0, INTERVAL_SD)
-    )
+    deviations = sign * INTERVAL_SD * np.array([[-1.0], [0.0], [1.0]])
+    low, median, high = (sign * surrogate.scale.to_units(mean + deviations * sd)).tolist()
     grounds: list[dict[str, Any]] = [
         {"expects": {"name": outcomes.objective.name, "median": m, "low": lo, "high": hi}, "best": None}
         for m, lo, hi in zip(median, low, high, strict=True)

@@ -68,7 +68,8 @@ class Importance:
         width = max(map(len, self.shares), default=0)
         lines = [f"What explains {self.objective}, by the model of {self.n_told} trials (alone, with interactions):"]
         lines += [
-            f"  {name:<{width}}  {share.first:4.2f} ± {share.first_error:.2f}  {share.total:4.2f} ± {share.total_error:.2f}"
+            f"  {name:<{width}}  {share.first:.2f} ± {share.first_error:.2f}  "
+            f"{share.total:.2f} ± {share.total_error:.2f}"
             for name, share in self.shares.items()
         ]
         return "\n".join(lines + [f"Beware: {warning}" for warning in self.warnings])

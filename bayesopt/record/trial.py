@@ -69,7 +69,7 @@ class Trial:
     memory: dict[str, Any] | None = field(default=None, repr=False)
     """What its strategy remembered when it proposed it; JSON."""
     grounds: dict[str, Any] | None = field(default=None, repr=False)
-    """What was known when it was proposed, JSON as `bayesopt.record.grounds` describes it; None if that is not known."""
+    """What was known when it was proposed, JSON as `bayesopt.record.grounds` describes it; None where none was."""
     _study: Home | None = field(default=None, repr=False)
 
     @property

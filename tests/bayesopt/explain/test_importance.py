@@ -54,7 +54,7 @@ def test_a_mixture_is_one_parameter_and_what_does_nothing_explains_nothing():
     # Of three shares, uniform: var(web) = 2 / (9 * 4) = 1/18. Of 1 .. 5: var = 2.
     study = told(space, lambda p: 6.0 * p["mix"]["web"] + p["n"], 60)
     shares = study.importance().shares
-    assert list(shares)[0] in ("mix", "n")
+    assert next(iter(shares)) in ("mix", "n")
     # the model has seen 60 points of a linear function: its own error, a few percent of the spread, dominates
     assert shares["mix"].total == pytest.approx(2 / 4, abs=0.08)
     assert shares["n"].total == pytest.approx(2 / 4, abs=0.08)
@@ -69,7 +69,7 @@ def test_a_conditional_parameter_explains_what_it_does_where_it_exists():
     })
     study = told(space, lambda p: 4.0 * p.get("rate", 0.5), 30)
     rate = study.importance().shares["rate"]
-    # With k a fair coin and f = 2 + k (4 r - 2): all of the variance needs the rate; half of it the rate explains alone.
+    # With k a fair coin and f = 2 + k (4 r - 2): all of the variance needs the rate, which explains half of it alone.
     assert rate.total == pytest.approx(1.0, abs=0.05)
     assert rate.first == pytest.approx(0.5, abs=0.08)
 

@@ -72,7 +72,7 @@ def test_a_model_of_a_smooth_function_is_trusted():
     assert check.warnings == ()
     (loss,) = check.outcomes
     assert loss.rank_correlation > 0.95
-    assert str(check).startswith("Model of loss, each of 30 trials predicted from the others: rank correlation 0.9")
+    assert str(check).startswith("Model of loss, each of 30 trials predicted from the others: rank correlation 1.00, ")
 
 
 def test_noise_alone_is_not_trusted():
