@@ -41,6 +41,7 @@ ROOMS = {
     "plot": _MODELS | {"study", "bayesopt", "explain"},
     "tuners": _MODELS | {"study", "bayesopt"},
     "integrations": _MODELS | {"study", "bayesopt"},
+    "testing": _MODELS | {"study", "bayesopt"},
     "cli": _MODELS | {"study", "bayesopt", "plot", "tuners"},
     "__main__": {"cli"},
     # the package's own __init__ exports from every room

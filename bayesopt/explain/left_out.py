@@ -88,7 +88,7 @@ class LeftOut:
         if not self.rank_correlation * math.sqrt(n - 1) >= _BY_CHANCE:
             found.append(
                 f"the model of {self.name} orders trials that it has not seen hardly better than chance: "
-                "its forecasts, and what it says of parameters, are guesses; tell more trials, or look for noise and for jumps"
+                "its forecasts, and what it says of parameters, are guesses; tell more, or look for noise and jumps"
             )
         outside = n - self.n_inside
         if outside and bdtrc(outside - 1, n, 0.05) < _RARE:

@@ -17,16 +17,17 @@ from bayesopt.errors import StorageError
 from bayesopt.record import sql
 from bayesopt.record.sql import Database
 from bayesopt.record.trial import Trial
-from tests.bayesopt.record.contract import FULL, SPEC, SharedStoreContract, insert
+from bayesopt.testing import SharedStorageContract
+from bayesopt.testing.storages import FULL, SPEC, insert
 
 
-class TestSqlite(SharedStoreContract):
+class TestSqlite(SharedStorageContract):
     @pytest.fixture
     def open_store(self, tmp_path):
         return _opener(tmp_path / "study.db")
 
 
-class TestPostgresql(SharedStoreContract):
+class TestPostgresql(SharedStorageContract):
     @pytest.fixture
     def open_store(self, postgresql_url):
         return _opener(postgresql_url)
