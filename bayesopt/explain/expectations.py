@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import ndtr
 
 if TYPE_CHECKING:
     from bayesopt.surrogate import Surrogate
@@ -29,6 +28,8 @@ def expectations(surrogate: "Surrogate", U: FloatArray) -> list[dict[str, Any]]:
         For each point the parts `expects`, `best`, `improves`, `holds` and `survives` that are described in
         `bayesopt.record.grounds`.
     """
+    from scipy.special import ndtr  # late: a study that asks no model needs no scipy
+
     assert surrogate.objective is not None  # held by whoever chose the points by it
     outcomes = surrogate.history.outcomes
     Z = surrogate.features(U)

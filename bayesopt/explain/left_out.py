@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import bdtrc
 from typing_extensions import override
 
 from bayesopt.explain.expectations import INTERVAL_SD
@@ -81,6 +80,8 @@ class LeftOut:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Why not to trust the model, in plain words; nothing where nothing speaks against it."""
+        from scipy.special import bdtrc  # late: a study that asks no model needs no scipy
+
         n = len(self.told)
         if n < LEAST_JUDGED:
             return (f"{n} trials are too few to judge the model of {self.name} by",)

@@ -11,7 +11,7 @@ from bayesopt.study import Study
 
 _MOST_BARS: Final = 20
 """Bars that there is room for; the parameters that matter least are left out."""
-_NOTE_WIDTH: Final = 170
+_NOTE_WIDTH: Final = 240
 """Characters of a warning that are shown."""
 
 

@@ -116,7 +116,7 @@ class StrategyContract:
     @pytest.fixture(params=list(SPACES))
     def run(self, request: pytest.FixtureRequest) -> Watched:
         """The calls of a study in one of the spaces: single trials, and batches of three that leave one pending."""
-        return _run(type(self), request.param)
+        return _run(type(self), request.param)  # type: ignore[arg-type]  # mypy asks a class for its objects' hash
 
     def test_every_suggestion_is_an_allowed_configuration(self, run: Watched) -> None:
         for call in run.calls:
