@@ -64,17 +64,17 @@ def endings(rules: Any) -> tuple[EndingRule, ...]:
     return several
 
 
-def memory(kind: str, memory: Any) -> dict[str, Any] | None:
-    """A memory as it will be read again from any store: by way of JSON, so that memory and files agree."""
-    if memory is None:
+def note(role: str, note: Any) -> dict[str, Any] | None:
+    """What a strategy wrote down as it will be read again from any store: by way of JSON, so that all of them agree."""
+    if note is None:
         return None
-    if not isinstance(memory, Mapping):
-        raise InvalidInputError(f"the memory of the strategy {kind}: expected a dict or None, got {memory!r}.")
+    if not isinstance(note, Mapping):
+        raise InvalidInputError(f"{role}: expected a dict or None, got {note!r}.")
     try:
-        return dict(json.loads(json.dumps(dict(memory))))
+        return dict(json.loads(json.dumps(dict(note))))
     except (TypeError, ValueError, RecursionError) as error:
         raise InvalidInputError(
-            f"the memory of the strategy {kind} is kept as JSON, which does not hold it ({error}); "
+            f"{role} is kept as JSON, which does not hold it ({error}); "
             "use strings, numbers, booleans, None, lists and dicts, such as array.tolist()."
         ) from error
 

@@ -30,6 +30,7 @@ def report(study: "Study") -> str:
     lines += (
         _best_lines(study) + _belief_lines(study) + _law_lines(study) + _violation_lines(study) + _regret_lines(study)
     )
+    lines += _model_lines(study)
     failed = [trial for trial in trials if trial.state == "failed"]
     if failed:
         lines.append(f"Failed: {len(failed)} of {len(trials)} trials")
@@ -64,6 +65,11 @@ def _violation_lines(study: "Study") -> list[str]:
         bound = f"{constraint.name} {constraint.symbol} {constraint.bound:g}"
         lines.append(f"  {bound}: by {total:.6g}, in {n_broken} trials{unknown}")
     return lines
+
+
+def _model_lines(study: "Study") -> list[str]:
+    """How far the models can be trusted."""
+    return str(study.check_model()).splitlines()
 
 
 def _regret_lines(study: "Study") -> list[str]:

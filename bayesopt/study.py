@@ -21,6 +21,8 @@ from bayesopt.errors import (
     StorageError,
     StudyMismatchError,
 )
+from bayesopt.explain.importance import Importance, importance
+from bayesopt.explain.left_out import ModelCheck, check_history
 from bayesopt.judging import standings, verdict_on
 from bayesopt.problem.arguments import as_number, entries, non_negative, whole_number
 from bayesopt.problem.beliefs import Prior, Standings
@@ -488,6 +490,27 @@ class Study:
             self._standings = key, standings(priors, history, doubt)
         return self._standings[1]
 
+    def importance(self) -> Importance:
+        """Which parameters matter for the objective, by a model of what was told: Sobol indices, a mixture as one.
+
+        Returns:
+            What each explains alone and together with others, with the error of the integration, and why not to trust
+            the model where something speaks against it. Fits the model.
+
+        Raises:
+            InvalidInputError: If fewer than two trials were told.
+        """
+        return importance(self.history)
+
+    def check_model(self) -> ModelCheck:
+        """How far the models can be trusted: each told trial predicted from the others.
+
+        Returns:
+            For each outcome the left-out errors, their calibration and rank correlation, and warnings in plain words.
+            Fits the models.
+        """
+        return check_history(self.history)
+
     @property
     def done(self) -> bool:
         """Whether `ask` would return None now."""
@@ -503,7 +526,7 @@ class Study:
             return self._nothing_left() or self._interrupted
 
     def report(self) -> str:
-        """A plain-text account: the best configuration, the verdict, the budget, and what went wrong."""
+        """A plain-text account: the best configuration, the verdict, the budget, what went wrong, the models' worth."""
         from bayesopt.report import report  # late: it needs Study
 
         return report(self)
@@ -581,7 +604,8 @@ class Study:
         again = self._admission.to_confirm(trials, lambda: self._judged_best(trials))
         if again is not None:
             best, n_affordable = again
-            return [{"params": best.params, "source": "confirmation"}] * min(n, n_affordable)
+            repetition = {"params": best.params, "source": "confirmation", "grounds": {"repeats": best.id}}
+            return [repetition] * min(n, n_affordable)
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(len(trials),)))
         suggested = self.strategy.suggest(self._admission.history(trials), n, rng)
         kind = type(self.strategy).__name__
@@ -657,8 +681,13 @@ class Study:
             params = self.space.validate(suggestion)
         except InvalidParamsError as error:
             raise InvalidParamsError(f"the strategy {kind} suggested what the space does not hold: {error}") from error
-        memory = suggestion.memory if isinstance(suggestion, Suggestion) else None
-        return {"params": params, "memory": declared.memory(kind, memory)}
+        if not isinstance(suggestion, Suggestion):
+            return {"params": params}
+        return {
+            "params": params,
+            "memory": declared.note(f"the memory of the strategy {kind}", suggestion.memory),
+            "grounds": declared.note(f"the reason of the strategy {kind}", suggestion.grounds),
+        }
 
     def _check_same(self, stored: Mapping[str, Any], seed: int | None) -> None:
         differences = Space.from_json(stored["space"]).differences(self.space)

@@ -8,6 +8,7 @@ figure.savefig("study.png")
 try:
     from bayesopt.plot.belief_panels import beliefs
     from bayesopt.plot.constraint_panels import feasibility
+    from bayesopt.plot.importance_bars import importance
     from bayesopt.plot.page import overview
     from bayesopt.plot.parallel_lines import parallel_coordinates
     from bayesopt.plot.progress import best_so_far
@@ -20,4 +21,13 @@ except ModuleNotFoundError as error:
         "bayesopt.plot needs matplotlib: pip install 'priorwise[plot]'.", name=error.name
     ) from None
 
-__all__ = ["beliefs", "best_so_far", "feasibility", "feasible_region", "overview", "parallel_coordinates", "slices"]
+__all__ = [
+    "beliefs",
+    "best_so_far",
+    "feasibility",
+    "feasible_region",
+    "importance",
+    "overview",
+    "parallel_coordinates",
+    "slices",
+]

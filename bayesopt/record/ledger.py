@@ -52,7 +52,9 @@ class Ledger:
     def snapshot(self, trial_id: int) -> Trial:
         """A trial as it was at the last look, whose dicts its receiver may change without changing what is recorded."""
         trial = self._trials[trial_id]
-        parts = {name: copied(getattr(trial, name)) for name in ("params", "values", "sd", "meters", "memory")}
+        parts = {
+            name: copied(getattr(trial, name)) for name in ("params", "values", "sd", "meters", "memory", "grounds")
+        }
         return replace(trial, **parts)
 
     def refresh(self, source: Transaction | None = None) -> None:

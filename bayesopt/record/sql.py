@@ -23,7 +23,7 @@ from bayesopt.record.trial import Trial
 
 T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Version of the tables below; a change of them adds a step to `_MIGRATIONS`."""
 
 _MIGRATIONS: Final[dict[int, Sequence[str]]] = {
@@ -35,6 +35,7 @@ _MIGRATIONS: Final[dict[int, Sequence[str]]] = {
         "ALTER TABLE priorwise_trials ADD COLUMN meters TEXT",
         "ALTER TABLE priorwise_trials ADD COLUMN killed BOOLEAN",
     ),
+    3: ("ALTER TABLE priorwise_trials ADD COLUMN grounds TEXT",),
 }
 """From version v to v + 1, run in one transaction when an older database is opened; the tables below are the newest."""
 
@@ -94,6 +95,7 @@ _TRIALS = sa.Table(
     sa.Column("memory", sa.Text),
     sa.Column("meters", sa.Text),
     sa.Column("killed", sa.Boolean),
+    sa.Column("grounds", sa.Text),
     sa.Index("priorwise_trials_by_revision", "study_id", "revision"),
     sa.Index("priorwise_trials_by_state", "study_id", "state", "id"),
 )
@@ -106,6 +108,8 @@ _REPORTS = sa.Table(
     sa.Column("value", sa.Text, nullable=False),
 )
 
+_NOTES: Final = ("memory", "grounds")
+"""Columns of JSON that a strategy wrote."""
 
 # Built once: building them at each call took 3 of the 7 ms of an ask, a tell and a `done`.
 _IS_OF_STUDY = _TRIALS.c.study_id == sa.bindparam("of_study")
@@ -519,8 +523,9 @@ def _to_row(trial: Trial) -> dict[str, Any]:
         "asked_at": trial.asked_at,
         "told_at": trial.told_at,
         "owner": trial.owner,
-        # Only here nan and infinities may stand: as Python writes and reads them, which strict JSON does not.
+        # Only in these two nan and infinities may stand: as Python writes and reads them, which strict JSON does not.
         "memory": None if trial.memory is None else json.dumps(trial.memory),
+        "grounds": None if trial.grounds is None else json.dumps(trial.grounds),
         "meters": json.dumps(trial.meters, allow_nan=False) if trial.meters else None,
         "killed": trial.killed or None,
     }
@@ -530,7 +535,7 @@ def _from_row(row: Mapping[Any, Any]) -> Trial:
     try:
         params, outcomes, sd = (dict(json.loads(row[column])) for column in ("params", "outcomes", "sd"))
         values = {name: None if value is None else float(value) for name, value in outcomes.items()}
-        memory = None if row["memory"] is None else dict(json.loads(row["memory"]))
+        memory, grounds = (None if row[column] is None else dict(json.loads(row[column])) for column in _NOTES)
         meters = {} if row["meters"] is None else {k: float(v) for k, v in json.loads(row["meters"]).items()}
         # One string for all trials: a study of thousands compares them at every ask.
         labels: dict[str, Any] = {column: intern(row[column]) for column in ("state", "source")}
@@ -553,6 +558,7 @@ def _from_row(row: Mapping[Any, Any]) -> Trial:
         told_at=row["told_at"],
         owner=row["owner"],
         memory=memory,
+        grounds=grounds,
         **labels,
     )
 

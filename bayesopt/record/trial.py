@@ -5,6 +5,8 @@ from typing import Any, Literal, Protocol
 
 from typing_extensions import override
 
+from bayesopt.record.grounds import sentence
+
 State = Literal["queued", "pending", "complete", "failed"]
 Source = Literal["asked", "enqueued", "external", "confirmation"]
 
@@ -66,7 +68,14 @@ class Trial:
     """Which process asked for it: `host:pid:token`; the token tells it from a later process with the same number."""
     memory: dict[str, Any] | None = field(default=None, repr=False)
     """What its strategy remembered when it proposed it; JSON."""
+    grounds: dict[str, Any] | None = field(default=None, repr=False)
+    """What was known when it was proposed, JSON as `bayesopt.record.grounds` describes it; None where none was."""
     _study: Home | None = field(default=None, repr=False)
+
+    @property
+    def why(self) -> str:
+        """Why it was proposed, in one sentence; the numbers are those of that moment, in the outcomes' units."""
+        return sentence(self.source, self.grounds)
 
     @property
     def charges(self) -> dict[str, float]:

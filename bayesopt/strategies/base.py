@@ -13,7 +13,7 @@ from bayesopt.record.history import History
 
 
 class Suggestion(dict[str, Any]):
-    """A configuration to try, and what its strategy wants to read again at its next call.
+    """A configuration to try, what its strategy wants to read again at its next call, and why it is proposed.
 
     Example:
         >>> suggestion = Suggestion({"lr": 0.1}, memory={"n_fits": 3})
@@ -21,17 +21,24 @@ class Suggestion(dict[str, Any]):
         ({'lr': 0.1}, {'n_fits': 3})
     """
 
-    def __init__(self, params: Mapping[str, Any], memory: dict[str, Any] | None = None) -> None:
-        """A configuration with a memory.
+    def __init__(
+        self,
+        params: Mapping[str, Any],
+        memory: dict[str, Any] | None = None,
+        grounds: Mapping[str, Any] | None = None,
+    ) -> None:
+        """A configuration with a memory and its grounds.
 
         Args:
             params: A value for every active parameter.
             memory: JSON: strings, numbers, booleans, None, and lists and dicts of them. Floats come back bit for bit,
                 nan and infinities too; keys come back as strings and tuples as lists. None remembers nothing, and the
                 memory of an earlier trial then stays the one to be read.
+            grounds: Why it is proposed, JSON: `{"text": "a sentence"}`, which `trial.why` then is, or the parts that
+                `bayesopt.record.grounds` names. None gives no reason.
         """
         super().__init__(params)
-        self.memory = memory
+        self.memory, self.grounds = memory, grounds
 
 
 class Strategy(Protocol):
@@ -51,7 +58,8 @@ class Strategy(Protocol):
 
         Returns:
             Up to n different allowed configurations, none of which was tried; fewer when a finite space has no more.
-            Each is a plain dict or a `Suggestion`, which carries a memory; the last memory is the one read next.
+            Each is a plain dict or a `Suggestion`, which carries a memory and says why; the last memory is the one read
+            next.
         """
         ...
 

@@ -47,6 +47,7 @@ from typing_extensions import override
 
 from bayesopt.errors import InvalidInputError
 from bayesopt.record.history import History
+from bayesopt.strategies.chosen import Chosen
 from bayesopt.strategies.model_based import ModelBased
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ class FromBoTorch(ModelBased):
 
     @override
     def _choose(
-        self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
+        self, surrogate: "Surrogate", history: History, n: int, chosen: Chosen, rng: np.random.Generator
     ) -> dict[str, Any]:
         # late: these bring torch, which a study that only stores and shows trials never needs
         from linear_operator.utils.warnings import NumericalWarning

@@ -13,6 +13,7 @@ from bayesopt.acquisition.maximize import N_INCUMBENTS, maximize
 from bayesopt.errors import InvalidInputError
 from bayesopt.problem.arguments import non_negative
 from bayesopt.record.history import History
+from bayesopt.strategies.chosen import Chosen
 from bayesopt.strategies.model_based import ModelBased, n_samples, trust_region
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class GittinsSearch(ModelBased):
 
     @override
     def _choose(
-        self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
+        self, surrogate: "Surrogate", history: History, n: int, chosen: Chosen, rng: np.random.Generator
     ) -> dict[str, Any]:
         from bayesopt.acquisition.gittins import GittinsIndex
 
@@ -92,6 +93,8 @@ class GittinsSearch(ModelBased):
             if u is None:
                 break
             chosen.append(u)
+            if region is not None:
+                chosen.note(around=int(surrogate.history.ids[surrogate.promising_rows(1)[0]]))
         return memory
 
     def _price(self, surrogate: "Surrogate", history: History) -> tuple[float, dict[str, Any]]:

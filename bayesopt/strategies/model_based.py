@@ -12,10 +12,12 @@ from typing_extensions import override
 from bayesopt.acquisition.local_search import MAX_EVALUATIONS, Acquisition
 from bayesopt.acquisition.maximize import N_INCUMBENTS, is_untried, maximize
 from bayesopt.acquisition.pool import N_SAMPLES
+from bayesopt.explain.expectations import expectations
 from bayesopt.problem.arguments import whole_number
 from bayesopt.problem.priors import PriorOnCube
 from bayesopt.record.history import History
 from bayesopt.strategies.base import Suggestion
+from bayesopt.strategies.chosen import Chosen
 from bayesopt.strategies.space_filling import sobol_point
 
 if TYPE_CHECKING:
@@ -70,7 +72,7 @@ class ModelBased(ABC):
         Returns:
             Up to n configurations. A model that breaks down warns, and space-filling points stand in.
         """
-        chosen: list[FloatArray] = []
+        chosen = Chosen()
         n_left = max(0, self._n_start(history) - n_started(history))
         n_start = n if len(history.X) < MIN_TOLD else min(n, n_left)
         memory: dict[str, Any] = {}
@@ -80,8 +82,10 @@ class ModelBased(ABC):
             except ArithmeticError as error:
                 message = f"The model broke down; a space-filling point is taken: {error}"
                 warnings.warn(message, RuntimeWarning, stacklevel=3)
-                self._fill(history, n, chosen, rng)
-        return [Suggestion(history.space.decode(u), memory or None) for u in chosen]
+                self._fill(history, n, chosen, rng, after="fallback")
+        return [
+            Suggestion(history.space.decode(u), memory or None, chosen.grounds(k) or None) for k, u in enumerate(chosen)
+        ]
 
     def load(self, n_trials: int) -> None:
         """Import what asks need once the start is over: that takes seconds, for which nobody should have to wait.
@@ -97,20 +101,21 @@ class ModelBased(ABC):
         d = history.space.dim
         return min(2 * d, d + 4, MAX_INITIAL) if self.n_initial is None else self.n_initial
 
-    def _fill(self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator) -> bool:
-        """Add points of the start until there are n; False when the space has no more."""
+    def _fill(self, history: History, n: int, chosen: Chosen, rng: np.random.Generator, after: str = "sobol") -> bool:
+        """Add points of the start until there are n; False when the space has no more. `after` names the later ones."""
         while len(chosen) < n:
             tried = np.vstack([history.tried, *chosen])
             index = history.n_asked + len(chosen)
-            u = self._guess(history, index)
+            name, u = self._guess(history, index)
             if u is None or not is_untried(u, tried):
-                u = sobol_point(history.space, index, history.seed, tried, rng)
+                name, u = after, sobol_point(history.space, index, history.seed, tried, rng)
             if u is None:
                 return False
             chosen.append(u)
+            chosen.note(start={"point": name, "number": index + 1, "of": self._n_start(history)})
         return True
 
-    def _guess(self, history: History, index: int) -> FloatArray | None:
+    def _guess(self, history: History, index: int) -> tuple[str, FloatArray | None]:
         """The trial of the start that the Sobol sequence leaves out; None to take the sequence's.
 
         Args:
@@ -118,19 +123,19 @@ class ModelBased(ABC):
             index: How many trials were asked before.
 
         Returns:
-            At index 0, the most believed point, the best by a law, or the middle of the space, `d`; with a law the
-            middle at index 1; None elsewhere, or where it is not allowed.
+            What it is, and the point. At index 0, the most believed one, the best by a law, or the middle of the space,
+            `d`; with a law the middle at index 1; None elsewhere, or where it is not allowed.
         """
         if index == 1 and history.law is not None:
-            return middle(history)  # a wrong law then costs one trial
+            return "middle", middle(history)  # a wrong law then costs one trial
         if index > 0:
-            return None
+            return "sobol", None
         modes = [mode for prior in history.priors if (mode := prior.mode()) is not None]
         if not modes and history.law is not None:
-            return history.law.best(history.outcomes.objective.sign)
-        return likeliest(history, modes) if modes else middle(history)
+            return "law", history.law.best(history.outcomes.objective.sign)
+        return ("mode", likeliest(history, modes)) if modes else ("middle", middle(history))
 
-    def _improve(self, history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator) -> dict[str, Any]:
+    def _improve(self, history: History, n: int, chosen: Chosen, rng: np.random.Generator) -> dict[str, Any]:
         """Add points that the models call for until there are n, or the space has no more.
 
         Args:
@@ -148,7 +153,10 @@ class ModelBased(ABC):
 
         with single_threaded():
             surrogate = fit_surrogate(history)
+            first = len(chosen)
             more = self._choose(surrogate, history, n, chosen, rng)
+            if len(chosen) > first:
+                chosen.expect(first, expectations(surrogate, np.array(chosen[first:])))
         return {"fits": surrogate.memory} | more
 
     @property
@@ -163,7 +171,7 @@ class ModelBased(ABC):
 
     @abstractmethod
     def _choose(
-        self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
+        self, surrogate: "Surrogate", history: History, n: int, chosen: Chosen, rng: np.random.Generator
     ) -> dict[str, Any]:
         """Add points by the fitted models until there are n, or the space has no more.
 
@@ -188,7 +196,7 @@ class UtilityBased(ModelBased):
 
     @override
     def _choose(
-        self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
+        self, surrogate: "Surrogate", history: History, n: int, chosen: Chosen, rng: np.random.Generator
     ) -> dict[str, Any]:
         incumbents = surrogate.history.X[surrogate.promising_rows(N_INCUMBENTS)]
         most_pending = len(history.pending) + n
@@ -198,6 +206,7 @@ class UtilityBased(ModelBased):
         while len(chosen) < n:
             pending = np.vstack([history.pending, *chosen])
             tried = np.vstack([history.tried, *chosen])
+            region = trust_region(history, incumbents) if len(tried) % 2 == 0 else None
             exact, guide = self._acquisition(surrogate, pending, normals[:, : len(pending)], rng)
             u = maximize(
                 exact,
@@ -206,7 +215,7 @@ class UtilityBased(ModelBased):
                 tried,
                 rng,
                 guide=guide,
-                region=trust_region(history, incumbents) if len(tried) % 2 == 0 else None,
+                region=region,
                 likely=None if surrogate.belief is None else surrogate.belief.likely,
                 n_samples=n_samples(len(history.X)),
                 tolerance=tolerance,
@@ -216,6 +225,8 @@ class UtilityBased(ModelBased):
             if u is None:
                 break
             chosen.append(u)
+            if region is not None:
+                chosen.note(around=int(surrogate.history.ids[surrogate.promising_rows(1)[0]]))
         return {}
 
     @abstractmethod

@@ -13,6 +13,7 @@ from bayesopt.errors import InvalidInputError
 from bayesopt.problem.arguments import as_number, non_negative, probability
 from bayesopt.record.history import History
 from bayesopt.strategies.base import Suggestion
+from bayesopt.strategies.chosen import Chosen
 from bayesopt.strategies.expected_improvement import ExpectedImprovement
 from bayesopt.strategies.model_based import ModelBased
 
@@ -105,7 +106,7 @@ class OptimisticConstrained(ModelBased):
 
     @override
     def _choose(
-        self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
+        self, surrogate: "Surrogate", history: History, n: int, chosen: Chosen, rng: np.random.Generator
     ) -> dict[str, Any]:
         from bayesopt.acquisition.optimistic_constrained import TOLERANCE, LeastViolation, solve
 

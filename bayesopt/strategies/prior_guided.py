@@ -12,6 +12,7 @@ from typing_extensions import override
 from bayesopt.errors import InvalidInputError
 from bayesopt.problem.arguments import probability
 from bayesopt.record.history import History
+from bayesopt.strategies.chosen import Chosen
 from bayesopt.strategies.expected_improvement import ExpectedImprovement
 from bayesopt.strategies.from_botorch import FromBoTorch
 from bayesopt.strategies.model_based import ModelBased, middle, n_started
@@ -103,9 +104,11 @@ class PriorGuided(ModelBased):
         return min(SHORT_START, usual) if names_place and self.method != "pibo" else usual
 
     @override
-    def _guess(self, history: History, index: int) -> FloatArray | None:
+    def _guess(self, history: History, index: int) -> tuple[str, FloatArray | None]:
         """The most believed point, then the middle of the space, where a search without beliefs begins."""
-        return middle(history) if index == 1 and self.method != "pibo" else super()._guess(history, index)
+        if index == 1 and self.method != "pibo":
+            return "middle", middle(history)
+        return super()._guess(history, index)
 
     @property
     @override
@@ -121,7 +124,7 @@ class PriorGuided(ModelBased):
 
     @override
     def _choose(
-        self, surrogate: "Surrogate", history: History, n: int, chosen: list[FloatArray], rng: np.random.Generator
+        self, surrogate: "Surrogate", history: History, n: int, chosen: Chosen, rng: np.random.Generator
     ) -> dict[str, Any]:
         if self.method == "pibo" or not history.priors:
             return self._plain._choose(surrogate, history, n, chosen, rng)
@@ -141,6 +144,7 @@ class PriorGuided(ModelBased):
                 self._plain._choose(believing, history, count + 1, chosen, rng)
             if len(chosen) == count:
                 break
+            chosen.note(beliefs=verdict.probabilities.tolist())
         return memory
 
     def _factor(self, paths: "BelievedPaths") -> tuple["LogFactor | None", "Verdict"]:

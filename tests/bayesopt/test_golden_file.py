@@ -75,10 +75,14 @@ REMEMBERED = {
     "größe": {"n": 9007199254740993, "warped": True, "seen": None, "text": 'said "so" \N{SNOWMAN}\n'},
 }
 # version to the memories of its trials by id; the others have none
-MEMORIES = {1: {}} | {version: {id: {"k": id} | REMEMBERED for id in (0, 3, 6)} for version in (2, 3)}
+MEMORIES = {1: {}} | {version: {id: {"k": id} | REMEMBERED for id in (0, 3, 6)} for version in (2, 3, 4)}
 # the same of what they cost on meters with a name, and which were killed
-METERS = {1: {}, 2: {}, 3: {1: {"tokens": 1e300}}}
-KILLED = {1: [], 2: [], 3: [3]}
+METERS = {1: {}, 2: {}} | {version: {1: {"tokens": 1e300}} for version in (3, 4)}
+KILLED = {1: [], 2: [], 3: [3], 4: [3]}
+# and why they were proposed
+GROUNDS = {1: {}, 2: {}, 3: {}} | {
+    4: {id: {"text": 'said "so" \N{SNOWMAN}', "at": [0.30000000000000004, math.inf], "k": id} for id in (0, 2, 4, 6)}
+}
 
 DEFAULTS = {"values": {}, "sd": {}, "cost": None, "reason": None, "source": "asked", "lost": False}
 
@@ -151,6 +155,13 @@ def test_what_the_meters_counted_is_what_was_written(study, version):
     assert [trial.id for trial in study.trials if trial.killed] == KILLED[version]
 
 
+def test_why_a_trial_was_proposed_is_what_was_written(study, version):
+    assert {trial.id: trial.grounds for trial in study.trials if trial.grounds is not None} == GROUNDS[version]
+    why = [study.trials[id].why for id in (0, 1, 7, 8)]
+    first = 'said "so" \N{SNOWMAN}' if version == 4 else "No reason is on record."
+    assert why == [first, "No reason is on record.", "Evaluated elsewhere and told.", "Queued by you."]
+
+
 def test_an_older_file_is_brought_to_the_present_format_and_keeps_what_it_holds(path, version):
     def rows():
         with sqlite3.connect(path) as connection:
@@ -159,7 +170,7 @@ def test_an_older_file_is_brought_to_the_present_format_and_keeps_what_it_holds(
 
     before = rows()
     Database(path).close()
-    newer = ("memory", "meters", "killed")
+    newer = ("memory", "meters", "killed", "grounds")
     assert [row | {name: row.get(name) for name in newer} for row in before] == rows()
     with sqlite3.connect(path) as connection:
         assert connection.execute("SELECT value FROM priorwise_meta").fetchall() == [(str(SCHEMA_VERSION),)]

@@ -1,7 +1,7 @@
 """Writes a study file of the present format. One of each format is kept, since later versions must open them all.
 
-study_v1.db: before trials had a memory. study_v2.db: before they had meters. No version that writes these is left.
-study_v3.db: this script's.
+study_v1.db: before trials had a memory. study_v2.db: before they had meters. No version that
+writes these is left. study_v3.db: before they had grounds. study_v4.db: this script's.
 
 python tests/data/make_study.py FILE
 """
@@ -32,8 +32,11 @@ class Script:
             "θ": [0.1 + 0.2, 5e-324, -0.0, -math.inf],
             "größe": {"n": 2**53 + 1, "warped": True, "seen": None, "text": 'said "so" \N{SNOWMAN}\n'},
         }
+        grounds = {"text": 'said "so" \N{SNOWMAN}', "at": [0.1 + 0.2, math.inf], "k": k}
         return bo.strategies.Suggestion(
-            params | ({"momentum": 0.1 + 0.2} if k % 4 == 1 else {}), memory=memory if k % 3 == 0 else None
+            params | ({"momentum": 0.1 + 0.2} if k % 4 == 1 else {}),
+            memory=memory if k % 3 == 0 else None,
+            grounds=grounds if k % 2 == 0 else None,
         )
 
 

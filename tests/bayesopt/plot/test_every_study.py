@@ -47,9 +47,16 @@ SPACES = {
 """Spaces that are unusual: the other two pictures do not know the space."""
 
 
-@pytest.mark.parametrize("picture", [plot.best_so_far, plot.slices, plot.parallel_coordinates, plot.feasibility])
+@pytest.mark.parametrize(
+    "picture", [plot.best_so_far, plot.slices, plot.parallel_coordinates, plot.feasibility, plot.importance]
+)
 def test_every_picture_can_be_drawn_of_a_usual_study(the_usual_study, picture):
     assert drawn(picture(the_usual_study))
+
+
+@pytest.mark.parametrize("make", OUTCOMES.values(), ids=OUTCOMES)
+def test_importance_can_be_drawn_whatever_was_told(make):
+    assert drawn(plot.importance(make()), laid_out=False)
 
 
 @pytest.mark.parametrize("make", OUTCOMES.values(), ids=OUTCOMES)

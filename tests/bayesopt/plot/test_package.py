@@ -19,6 +19,7 @@ def test_the_pictures_are_functions_and_no_module_takes_their_name():
         "best_so_far",
         "feasibility",
         "feasible_region",
+        "importance",
         "overview",
         "parallel_coordinates",
         "slices",

@@ -17,16 +17,17 @@ from bayesopt.errors import StorageError
 from bayesopt.record import sql
 from bayesopt.record.sql import Database
 from bayesopt.record.trial import Trial
-from tests.bayesopt.record.contract import FULL, SPEC, SharedStoreContract, insert
+from bayesopt.testing import SharedStorageContract
+from bayesopt.testing.storages import FULL, SPEC, insert
 
 
-class TestSqlite(SharedStoreContract):
+class TestSqlite(SharedStorageContract):
     @pytest.fixture
     def open_store(self, tmp_path):
         return _opener(tmp_path / "study.db")
 
 
-class TestPostgresql(SharedStoreContract):
+class TestPostgresql(SharedStorageContract):
     @pytest.fixture
     def open_store(self, postgresql_url):
         return _opener(postgresql_url)
@@ -216,7 +217,7 @@ def test_a_database_of_another_program_is_left_alone(tmp_path):
 
 def test_a_newer_schema_is_refused_and_says_what_to_do(location):
     _set_version(location, str(sql.SCHEMA_VERSION + 1))
-    with pytest.raises(StorageError, match=r"newer version of priorwise \(schema 4, this one reads up to 3\); upgrade"):
+    with pytest.raises(StorageError, match=r"newer version of priorwise \(schema 5, this one reads up to 4\); upgrade"):
         Database(location)
 
 
@@ -229,8 +230,8 @@ def test_a_schema_without_a_version_is_refused(location, version):
 
 def test_an_older_schema_is_migrated_step_by_step(location, monkeypatch):
     insert(Database(location).find_or_create("study", SPEC), FULL)
-    monkeypatch.setattr(sql, "SCHEMA_VERSION", 5)
-    steps = {3: ["CREATE TABLE steps (x INTEGER)"], 4: ["INSERT INTO steps VALUES (3)", "INSERT INTO steps VALUES (4)"]}
+    monkeypatch.setattr(sql, "SCHEMA_VERSION", 6)
+    steps = {4: ["CREATE TABLE steps (x INTEGER)"], 5: ["INSERT INTO steps VALUES (3)", "INSERT INTO steps VALUES (4)"]}
     monkeypatch.setattr(sql, "_MIGRATIONS", steps)
     assert Database(location).find("study").changes(0)[1] == [FULL]
     database = Database(location)
@@ -239,9 +240,9 @@ def test_an_older_schema_is_migrated_step_by_step(location, monkeypatch):
 
 def test_a_migration_that_breaks_leaves_the_old_version(location, monkeypatch):
     Database(location)
-    monkeypatch.setattr(sql, "SCHEMA_VERSION", 4)
+    monkeypatch.setattr(sql, "SCHEMA_VERSION", 5)
     monkeypatch.setattr(
-        sql, "_MIGRATIONS", {3: ["CREATE TABLE half_way (x INTEGER)", "INSERT INTO nowhere VALUES (1)"]}
+        sql, "_MIGRATIONS", {4: ["CREATE TABLE half_way (x INTEGER)", "INSERT INTO nowhere VALUES (1)"]}
     )
     with pytest.raises(StorageError, match=r"the database refused .*nowhere"):
         Database(location)
@@ -251,11 +252,11 @@ def test_a_migration_that_breaks_leaves_the_old_version(location, monkeypatch):
 
 
 def _of_the_first_schema(location):
-    """Takes a database back to schema version 1, which knew no memories and no meters."""
+    """Takes a database back to schema version 1, which knew no memories, no meters and no grounds."""
 
     def back(connection):
         connection.exec_driver_sql("DROP INDEX priorwise_trials_by_state")
-        for column in ("memory", "meters", "killed"):
+        for column in ("memory", "meters", "killed", "grounds"):
             connection.exec_driver_sql(f"ALTER TABLE priorwise_trials DROP COLUMN {column}")
         connection.execute(sql._META.update().values(value="1"))
 
@@ -290,7 +291,7 @@ def test_trials_of_the_first_schema_have_no_memory_and_new_ones_do(location):
     insert(Database(location).find_or_create("study", SPEC), FULL)
     _of_the_first_schema(location)
     store = Database(location).find("study")
-    assert store.changes(0)[1] == [replace(FULL, memory=None, meters={}, killed=False)]
+    assert store.changes(0)[1] == [replace(FULL, memory=None, meters={}, killed=False, grounds=None)]
     insert(store, Trial(1, {"x": 1.0}, memory={"k": [0.1]}))
     assert Database(location).find("study").changes(1)[1] == [Trial(1, {"x": 1.0}, memory={"k": [0.1]})]
 

@@ -1,10 +1,11 @@
 import pytest
 
 from bayesopt.record.storage import MemoryStore
-from tests.bayesopt.record.contract import SPEC, StoreContract
+from bayesopt.testing import StorageContract
+from bayesopt.testing.storages import SPEC
 
 
-class TestMemoryStore(StoreContract):
+class TestMemoryStore(StorageContract):
     @pytest.fixture
     def open_store(self):
         store = MemoryStore("study", SPEC)

@@ -12,6 +12,7 @@ from bayesopt.output_scale import AS_IT_IS
 from bayesopt.problem.parameters import Float
 from bayesopt.problem.space import Space
 from bayesopt.strategies import OptimisticConstrained
+from bayesopt.strategies.chosen import Chosen
 from bayesopt.surrogate import FeatureMap, Surrogate
 from gp.array_kernels import Ard, Values, squared_distances
 from gp.models.exact import ExactGP
@@ -85,7 +86,7 @@ def test_most_draws_are_solved_in_twenty_trials_and_the_optimistic_value_bounds_
             if k % 5 == 0:
                 value = wide.optimistic_value(surrogate, np.random.default_rng(k))
                 bounds.append(value is not None and value <= optimum)
-            chosen = []
+            chosen = Chosen()
             strategy._choose(surrogate, surrogate.history, 1, chosen, np.random.default_rng(k))
             X = np.vstack([X, chosen[0]])
         y, margin = np.interp(X[:, 0], GRID, f), np.interp(X[:, 0], GRID, g)
