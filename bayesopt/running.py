@@ -272,6 +272,7 @@ class _Recorder:
                 self._study.tell(trial, values, cost=cost)
         except StorageError as error:
             # The result was paid for: the message carries it, since no database will.
+            cost = cost["cost"] if isinstance(cost, dict) and set(cost) == {"cost"} else cost  # as a user would give it
             call = f"tell({trial.id}, {values!r}" if ending.failure is None else f"fail({trial.id}, {ending.failure!r}"
             raise StorageError(f"{error} The call is study.{call}, {cost=}).") from error
 

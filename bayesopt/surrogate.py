@@ -455,7 +455,8 @@ class _Fits:
 
     def labels(self, name: str, Z: FloatArray, labels: FloatArray) -> Classifier:
         """The model of labels 1 and 0."""
-        model = Classifier(Z, labels, Ard(np.array(self._groups, dtype=np.intp)))
+        groups = self._groups + [UNSEEN] * (Z.shape[1] - len(self._groups))  # the law's column, where there is one
+        model = Classifier(Z, labels, Ard(np.array(groups, dtype=np.intp)))
         self._remember(name, self._moved(name, model, self._before.get(name), may_search=True))
         return model
 

@@ -50,8 +50,8 @@ def optimal_weights(u: Tensor, *, lengthscale: float, base: Base = "normal") -> 
     Example:
         >>> u = torch.distributions.Normal(0.0, 1.0).icdf((torch.arange(32).double() + 0.5) / 32)[:, None]
         >>> w = optimal_weights(u, lengthscale=2.0)
-        >>> round((w @ u.cos()).item(), 4), round(math.exp(-0.5), 4)
-        (0.6065, 0.6065)
+        >>> bool((w @ u.cos() - math.exp(-0.5)).abs() < 1e-3)
+        True
     """
     _check_numbers(u, base)
     if not (lengthscale > 0.0 and math.isfinite(lengthscale)):

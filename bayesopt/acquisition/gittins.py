@@ -41,6 +41,7 @@ def gittins_index(mean: Tensor, sd: Tensor, log_price: Tensor) -> Tensor:
     Optimization via the Pandora's Box Gittins Index".
 
     Example:
+        >>> import torch
         >>> one = torch.ones(1, dtype=torch.float64)
         >>> gittins_index(0 * one, one, torch.log(0.3989422804014327 * one)).abs() < 1e-12  # EI(x; mu) = s phi(0)
         tensor([True])

@@ -27,7 +27,7 @@ class Hyperband(SuccessiveHalving):
     Example:
         >>> rule = Hyperband(first_step=1, last_step=27)
         >>> [rule.bracket(trial) for trial in range(8)]
-        [0, 1, 0, 2, 0, 0, 1, 0]
+        [0, 3, 0, 0, 1, 0, 0, 1]
     """
 
     def __init__(

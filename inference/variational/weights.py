@@ -12,6 +12,7 @@ class Weights:
     """Log densities of K draws of a guide, under the model (with the data) and under the guide itself.
 
     Example:
+        >>> import torch
         >>> weights = Weights(torch.tensor([[-1.0], [-2.0]]), torch.tensor([[-0.5], [-0.5]]))
         >>> weights.log_w[:, 0]
         tensor([-0.5000, -1.5000])

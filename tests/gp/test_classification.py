@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from gp.array_kernels import Ard
+from gp.array_kernels import UNSEEN, Ard
 from gp.classification import Classification, Classifier
 from inference import Bernoulli, LatentLaplace
 
@@ -67,3 +67,11 @@ def test_a_fit_raises_evidence_times_prior(model):
     assert sum(model.log_evidence(after)[0] + model.log_prior(after)[0]) > sum(
         model.log_evidence(before)[0] + model.log_prior(before)[0]
     )
+
+
+def test_a_feature_that_no_kernel_sees_changes_nothing(model):
+    X = np.column_stack([model.X, np.random.default_rng(0).random(20)])
+    more = Classification(X, model.y, Ard(np.array([0, 1, 2, UNSEEN])))
+    np.testing.assert_array_equal(more.log_evidence(THETA)[0], model.log_evidence(THETA)[0])
+    found, expected = (one.condition(THETA[0]).predict(one.X).mean for one in (more, model))
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
