@@ -241,6 +241,7 @@ class _Recorder:
 
     def __init__(self, study: "Study") -> None:
         self._study = study
+        self._limit = study.budget.limit  # now: a storage that cannot be read must not keep a result from being told
         self._named: list[dict[str, float]] = []
         self.has_recorded = False
 
@@ -250,7 +251,7 @@ class _Recorder:
         if isinstance(values, Mapping) and "cost" in values and "cost" not in self._study.outcomes.names:
             values = dict(values)
             named = values.pop("cost")
-        limit = self._study.budget.limit
+        limit = self._limit
         cost: float | dict[str, float] | None
         if named is not None:
             cost = limit.charge(named, required=False)
