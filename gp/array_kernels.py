@@ -135,6 +135,23 @@ class Kernel(ABC):
     def bounds(self) -> tuple[FloatArray, FloatArray]:
         """Where theta is searched, `h` each."""
 
+    def pair_distances(self, X: FloatArray, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> FloatArray:
+        """Squared distances of pairs of points along each group's features: what `of_pairs` takes.
+
+        Args:
+            X: Features, `n x d`.
+            rows: The one point of each pair, `p`,
+            columns: and the other.
+
+        Returns:
+            `g x p`.
+        """
+        distances = np.zeros((self.n_lengthscales, len(rows)))
+        for feature, group in zip(X.T, self.groups, strict=True):
+            if group != UNSEEN:
+                distances[group] += np.square(feature[rows] - feature[columns])
+        return distances
+
     @abstractmethod
     def of_pairs(self, theta: FloatArray, distances: FloatArray) -> tuple[FloatArray, Contraction]:
         """Values of pairs of points.

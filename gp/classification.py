@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import log_ndtr
 
-from gp.array_kernels import UNSEEN, Contraction, FloatArray, Kernel
+from gp.array_kernels import Contraction, FloatArray, Kernel
 from gp.errors import NotPositiveDefiniteError
 from gp.quasi_newton import minimize
 from gp.regression import Predictor, cholesky, inverse_of_factor
@@ -101,12 +101,7 @@ class Classification:
 
     @functools.cached_property
     def _distances(self) -> FloatArray:
-        rows, columns = self._pairs
-        distances = np.zeros((self.kernel.n_lengthscales, len(rows)))
-        for feature, group in zip(self.X.T, self.kernel.groups, strict=True):
-            if group != UNSEEN:
-                distances[group] += np.square(feature[rows] - feature[columns])
-        return distances
+        return self.kernel.pair_distances(self.X, *self._pairs)
 
     @functools.cached_property
     def _side(self) -> FloatArray:

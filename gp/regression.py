@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg.lapack import dpotrf, dpotri, dtrtri
 
-from gp.array_kernels import UNSEEN, FloatArray, Kernel, Values
+from gp.array_kernels import FloatArray, Kernel, Values
 from gp.errors import NotPositiveDefiniteError
 from gp.quasi_newton import minimize
 
@@ -347,13 +347,7 @@ class Regression:
 
     @functools.cached_property
     def _distances(self) -> FloatArray:
-        """Squared distances of the pairs along each group's features, `g x p`."""
-        rows, columns = self._pairs
-        distances = np.zeros((self.kernel.n_lengthscales, len(rows)))
-        for feature, group in zip(self.X.T, self.kernel.groups, strict=True):
-            if group != UNSEEN:
-                distances[group] += np.square(feature[rows] - feature[columns])
-        return distances
+        return self.kernel.pair_distances(self.X, *self._pairs)
 
     def without_noise(self, variance: float) -> "Regression":
         """The same targets as if each had a small known noise variance and nothing were left to learn of it."""
