@@ -168,8 +168,8 @@ def _proposal(study: Study, snapshot: Snapshot) -> dict[str, Any] | None:
 
 def _why(study: Study, snapshot: Snapshot, row: int) -> str:
     # A trial that carries a sentence of its strategy knows better than what can be read off the record afterwards.
-    told = getattr(snapshot.trials[row], "why", None)
-    return shortened(told or why(snapshot, row, study.space), _TEXT_WIDTH)
+    trial = snapshot.trials[row]
+    return shortened(trial.why if trial.grounds else why(snapshot, row, study.space), _TEXT_WIDTH)
 
 
 def _beliefs(study: Study, snapshot: Snapshot, adviser: Adviser) -> dict[str, Any] | None:

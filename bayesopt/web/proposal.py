@@ -1,4 +1,4 @@
-"""Why a trial was proposed, in one sentence, from what its record holds."""
+"""Why a trial was proposed, in one sentence, where an older version or a strategy of one's own kept no grounds."""
 
 from typing import Final
 

@@ -202,13 +202,9 @@ def test_why_of_what_no_strategy_proposed():
 
 
 def test_a_trials_own_sentence_comes_first():
-    @dataclasses.dataclass(frozen=True, eq=False)
-    class Explained(bo.Trial):
-        why: str = "It may be the best by 0.3."
-
     study = usual_study()
     snapshot = Snapshot.of(study)
-    trials = [Explained(**{f.name: getattr(t, f.name) for f in dataclasses.fields(bo.Trial)}) for t in snapshot.trials]
+    trials = [dataclasses.replace(t, grounds={"text": "It may be the best by 0.3."}) for t in snapshot.trials]
     told = dataclasses.replace(snapshot, trials=trials)
     assert details(study, told, 0)["why"] == "It may be the best by 0.3."
 
