@@ -63,6 +63,7 @@ PEERS := optuna ax-platform smac bayesian-optimization
 	@touch $@
 
 bench: bench-setup setup
+	@echo "== benchmarks/postgresql.py"; scripts/with_postgresql.sh $(PY) -u benchmarks/postgresql.py
 	@echo "== benchmarks/adapters.py"; $(PY) -u benchmarks/adapters.py   # its engines are in .venv, not in .venv-bench
 	@set -e; for table in ask_time engine constrained beliefs budget ablation language_model structured_gp pde \
 	    learning_curves solver training mixture approximate_inference gpu; do \
